@@ -1,7 +1,7 @@
-// Cursors: the position of a page in a list, as an opaque text.
+// Parts of long lists: the first entries, or a page, whose position is an opaque text (the cursor).
 
 import type { Slice } from "./package-index.ts";
-import type { Page, PageQuery } from "./repository-data.ts";
+import type { Cut, Page, PageQuery } from "./repository-data.ts";
 import { BadQuery, defaultPageEntries, maxPageEntries } from "./repository-data.ts";
 
 /** The furthest position of a page, which has four digits in the form of a cursor. */
@@ -30,3 +30,9 @@ export function pageOf<Entry>({ skip, limit }: Slice, entries: readonly Entry[],
 /** Makes the page of a slice of a complete list. */
 export const pageOfAll = <Entry>(slice: Slice, all: readonly Entry[]): Page<Entry> =>
   pageOf(slice, all.slice(slice.skip, slice.skip + slice.limit), all.length);
+
+/** The first entries of a list. @param most the maximum number of them */
+export const cut = <Entry>(list: readonly Entry[], most: number): Cut<Entry> => ({
+  entries: list.slice(0, most),
+  total: list.length,
+});

@@ -1,21 +1,17 @@
 // Answers queries about a repository, from its publications, its index of packages and its status.
 import { LRUCache } from "lru-cache";
-import pLimit from "p-limit";
 import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, tryParseTreePath } from "../../base/names.ts";
 import { realPathOf } from "../../catalog/layout/flat-tree.ts";
 import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import { compareVersions } from "../../debian/version.ts";
-import type { ListedPackage, PublicationChanges } from "../../publishing/build/publication-changes.ts";
-import { changesBetween } from "../../publishing/build/publication-changes.ts";
 import type { PendingFile, RejectedFile, ServedRepository } from "../../publishing/served-repository.ts";
-import type { Manifest } from "../../publishing/store/publication.ts";
-import { pageOf, pageOfAll, sliceOf } from "./cursors.ts";
-import { differencesOf } from "./differences.ts";
+import { cut, pageOf, pageOfAll, sliceOf } from "./cursors.ts";
 import type { ListedRow, PackageIndex, ResolvedName } from "./package-index.ts";
 import type { WrittenRelations } from "./package-texts.ts";
 import { readDescription, readPerson, readPersons, readRelationFields, readWebAddress } from "./package-texts.ts";
+import { PublicationHistory } from "./publication-history.ts";
 import type { CurrentSuite, Publications } from "./publications.ts";
 import { publicPath } from "./publications.ts";
 import { rejectAdvice } from "./reject-advice.ts";
@@ -24,18 +20,13 @@ import type {
   BuilderDetail,
   BuilderSummary,
   Changelog,
-  Cut,
   Dependent,
   Diff,
-  Difference,
   DiffQuery,
-  DiffSide,
-  EarlierVersion,
   FileListing,
   Filters,
   GridHealth,
   HiddenPackage,
-  ListedVersion,
   PackageDetail,
   PackageQuery,
   PackageSummary,
@@ -49,7 +40,6 @@ import type {
   RepositoryData,
   RepositoryHealth,
   Snapshot,
-  SnapshotChanges,
   SnapshotQuery,
   SourceDetail,
   SourcePackageVersion,
@@ -76,13 +66,9 @@ export interface PublishedDataOptions {
   readonly grid?: () => GridHealth;
 }
 
-/** The most snapshots of each suite that are searched for earlier versions of a package. */
-const maxSnapshotsSearched = 50;
-/** The most entries of changes that are kept in memory. */
-const maxChangesKept = 200_000;
 /** The most characters of descriptions that are kept in memory. */
 const maxDescriptionCharacters = 2 ** 20;
-/** The most dependents, changes of a snapshot, and other entries that a detail shows of each list. */
+/** The most dependents and other entries that a detail shows of each list. */
 const maxEntriesInDetail = 100;
 const maxProviders = 10;
 
@@ -91,24 +77,19 @@ export class PublishedData implements RepositoryData {
   readonly #options: PublishedDataOptions;
   readonly #publications: Publications;
   readonly #index: PackageIndex;
-  /** Changes between two publications, by suites and ids. */
-  readonly #changes = new LRUCache<string, PublicationChanges>({
-    maxSize: maxChangesKept,
-    sizeCalculation: ({ added, removed }) => 1 + added.length + removed.length,
-  });
   /** Descriptions of Translation-en by their MD5: finding one reads up to the whole index. */
   readonly #descriptions = new LRUCache<string, string>({
     maxSize: maxDescriptionCharacters,
     sizeCalculation: (text) => 1 + text.length,
   });
-  /** Comparing reads segments in the main thread, so it must not run several times at once. */
-  readonly #comparing = pLimit(1);
+  readonly #history: PublicationHistory;
 
   constructor(options: PublishedDataOptions) {
     this.#options = options;
     this.name = options.repository.name;
     this.#publications = options.publications;
     this.#index = options.index;
+    this.#history = new PublicationHistory(options.repository, options.publications);
   }
 
   async filters(signal: AbortSignal): Promise<Filters> {
@@ -139,7 +120,7 @@ export class PublishedData implements RepositoryData {
     const rows = await this.#index.binaries(name, signal);
     const suites = await this.#suitesOf(rows, (each) => this.#versionsOf(each, signal));
     const hidden = this.#hidden(name);
-    const earlier = await this.#earlier(name, rows);
+    const earlier = await this.#history.earlierVersions(name, rows);
     if (rows.length === 0 && hidden.length === 0 && earlier.length === 0) return undefined;
     const newest = suites.flatMap(({ versions }) => versions).toSorted(newestVersionFirst)[0];
     const { entries, total } = await this.dependents(name, { limit: maxEntriesInDetail }, signal);
@@ -294,49 +275,12 @@ export class PublishedData implements RepositoryData {
     );
   }
 
-  async snapshots({ suite, ...page }: SnapshotQuery, signal: AbortSignal): Promise<Page<Snapshot>> {
-    const slice = sliceOf(page);
-    const all = [...this.#options.repository.snapshots()];
-    const found = all.filter((one) => suite === undefined || one.suite === suite);
-    const entries: Snapshot[] = [];
-    for (const one of found.slice(slice.skip, slice.skip + slice.limit)) {
-      signal.throwIfAborted();
-      const at = this.#publications.find(one.suite);
-      const next = all[all.indexOf(one) + 1];
-      const manifest = at?.repository.publication(one.suite, one.id);
-      const older = next?.suite === one.suite ? at?.repository.publication(next.suite, next.id) : undefined;
-      if (at === undefined || manifest === undefined) continue;
-      const changes = older && (await this.#changesBetween(at, older, manifest));
-      const { id, servedSeconds, isCurrent, pins } = one;
-      const { binaryPackages, sourcePackages } = manifest;
-      entries.push({
-        suite: one.suite,
-        id,
-        servedSeconds,
-        isCurrent,
-        pins,
-        binaryPackages,
-        sourcePackages,
-        changes: changes && snapshotChangesOf(changes),
-      });
-    }
-    return pageOf(slice, entries, found.length);
+  async snapshots(query: SnapshotQuery, signal: AbortSignal): Promise<Page<Snapshot>> {
+    return await this.#history.snapshots(query, signal);
   }
 
-  async diff({ from, to, ...page }: DiffQuery, signal: AbortSignal): Promise<Diff | undefined> {
-    const slice = sliceOf(page);
-    const [before, after] = [this.#sideOf(from), this.#sideOf(to)];
-    if (before === undefined || after === undefined) return undefined;
-    signal.throwIfAborted();
-    const changes = await this.#changesBetween(before.at, before.manifest, after.manifest, after.at);
-    const differences = differencesOf(changes);
-    const count = (kind: Difference["kind"]) => differences.filter((one) => one.kind === kind).length;
-    return {
-      ...pageOfAll(slice, differences),
-      from: before.side,
-      to: after.side,
-      counts: { added: count("added"), removed: count("removed"), changed: count("changed") },
-    };
+  async diff(query: DiffQuery, signal: AbortSignal): Promise<Diff | undefined> {
+    return await this.#history.diff(query, signal);
   }
 
   health(): RepositoryHealth {
@@ -513,68 +457,6 @@ export class PublishedData implements RepositoryData {
     return found;
   }
 
-  async #earlier(name: string, rows: readonly ListedRow[]): Promise<readonly EarlierVersion[]> {
-    const current = new Set(rows.map(({ suite, version, architecture }) => [suite, version, architecture].join(" ")));
-    const found = new Map<string, EarlierVersion>();
-    const counts = new Map<string, number>();
-    const all = [...this.#options.repository.snapshots()];
-    for (const [at, newer] of all.entries()) {
-      const older = all[at + 1];
-      const count = (counts.get(newer.suite) ?? 0) + 1;
-      counts.set(newer.suite, count);
-      const suite = this.#publications.find(newer.suite);
-      if (older?.suite !== newer.suite || suite === undefined || count > maxSnapshotsSearched) continue;
-      const [before, after] = [older, newer].map(({ id }) => suite.repository.publication(newer.suite, id));
-      if (before === undefined || after === undefined) continue;
-      const { removed } = await this.#changesBetween(suite, before, after);
-      for (const { package: changed, version, architecture, component } of removed) {
-        const key = [suite.publicName, version, architecture].join(" ");
-        if (changed !== name || architecture === "source" || current.has(key) || found.has(key)) continue;
-        found.set(key, {
-          suite: suite.publicName,
-          version,
-          architecture,
-          component,
-          snapshot: older.id,
-          snapshotSeconds: older.servedSeconds,
-        });
-      }
-    }
-    return [...found.values()];
-  }
-
-  async #changesBetween(
-    at: CurrentSuite,
-    older: Manifest,
-    newer: Manifest,
-    other: CurrentSuite = at,
-  ): Promise<PublicationChanges> {
-    const key = [at.publicName, older.id, other.publicName, newer.id].join(" ");
-    const known = this.#changes.get(key);
-    if (known !== undefined) return known;
-    const segments = {
-      read: (id: string) =>
-        (at.repository.segments.sizesOf(id) === undefined ? other : at).repository.segments.read(id, "plain"),
-    };
-    const changes = await this.#comparing(() => changesBetween(older, newer, segments));
-    this.#changes.set(key, changes);
-    return changes;
-  }
-
-  /** @param text `SUITE` or `SUITE@SNAPSHOT` */
-  #sideOf(text: string): { at: CurrentSuite; manifest: Manifest; side: DiffSide } | undefined {
-    const [, name = "", when] = /^([^@]{1,255})(?:@([^@]{1,255}))?$/.exec(text) ?? [];
-    if (name === "") throw new BadQuery("from and to are SUITE or SUITE@SNAPSHOT");
-    const at = this.#publications.find(name);
-    if (at === undefined) return undefined;
-    const id = when === undefined ? at.manifest.id : at.repository.snapshotId(at.suite, when);
-    const manifest = id === undefined ? undefined : at.repository.publication(at.suite, id);
-    if (manifest === undefined) return undefined;
-    const { dateSeconds } = manifest;
-    const side = { suite: name, snapshot: manifest.id, isCurrent: manifest.id === at.manifest.id, dateSeconds };
-    return { at, manifest, side };
-  }
-
   /** How much of each limit a builder uses, in the suite that contains its directory. */
   #budgetsOf(directory: string): readonly Budget[] {
     const path = tryParseTreePath(directory);
@@ -694,15 +576,6 @@ function resolutionOf(known: ResolvedName | undefined, suite: string) {
   return { resolved, providers } as const;
 }
 
-function snapshotChangesOf({ added, removed }: PublicationChanges): SnapshotChanges {
-  const shown = (list: readonly ListedPackage[]): Cut<ListedVersion> =>
-    cut(
-      list.map(({ package: name, component, version, architecture }) => ({ name, component, version, architecture })),
-      maxEntriesInDetail,
-    );
-  return { added: shown(added), removed: shown(removed) };
-}
-
 /** Reads `NAME_VERSION_ARCHITECTURE.deb`; a .dsc has no architecture. */
 function partsOfFileName(path: TreePath) {
   const [, name, version, architecture] = /^([^_]+)_([^_]+)(?:_([^_]+))?\.(?:deb|udeb|dsc)$/.exec(lastName(path)) ?? [];
@@ -711,11 +584,6 @@ function partsOfFileName(path: TreePath) {
 
 const namesIn = (relations: readonly WrittenRelations[]): readonly string[] =>
   relations.flatMap(({ groups }) => groups.flatMap((group) => group.map(({ name }) => name)));
-
-const cut = <Entry>(list: readonly Entry[], most: number): Cut<Entry> => ({
-  entries: list.slice(0, most),
-  total: list.length,
-});
 
 const secondsOf = (milliseconds: number): number | undefined =>
   milliseconds > 0 ? Math.floor(milliseconds / 1000) : undefined;
