@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { loadConfiguration } from "../config/load-config.ts";
 import { checkFiles, checkOnline } from "../server/check-configuration.ts";
-import { print } from "./shared/terminal.ts";
+import { print, printable } from "./shared/terminal.ts";
 
 const help = `
 All mistakes are named at once, each with its key and what to do: unknown keys and wrong values, files that cannot be
@@ -41,8 +41,8 @@ export function addCheck(commands: Command): void {
         const failed = { status: "failed", exitCode, code: codes[exitCode], errors: mistakes };
         return await print(JSON.stringify({ ...(exitCode === 0 ? { status: "valid" } : failed), warnings }));
       }
-      for (const mistake of mistakes) await print(`error: ${mistake}`);
-      for (const warning of warnings) await print(`warning: ${warning}`);
+      for (const mistake of mistakes) await print(printable(`error: ${mistake}`));
+      for (const warning of warnings) await print(printable(`warning: ${warning}`));
       if (exitCode === 0) await print(`${file} is valid`);
     });
 }

@@ -77,7 +77,11 @@ export async function checkOnline(configuration: Configuration): Promise<string[
     }
   }
   if (publicUrl !== undefined) {
-    const answered = fetch(`${publicUrl}/healthz`, { signal: AbortSignal.timeout(onlineTimeoutMs) }).then((reply) => {
+    // Builders and clients would be sent on too, with their tokens and passwords.
+    const request = { signal: AbortSignal.timeout(onlineTimeoutMs), redirect: "manual" } as const;
+    const answered = fetch(`${publicUrl}/healthz`, request).then((reply) => {
+      const target = reply.headers.get("location");
+      if (target !== null) throw new Error(`it redirects to ${target}: name the address without a redirect`);
       if (!reply.ok) throw new Error(`it answers ${reply.status} to /healthz`);
     });
     await note(mistakes, (why) => `public_url: ${publicUrl} does not lead to a running server: ${why}`, answered);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KeyOptions } from "openpgp";
 import { generateKey } from "openpgp";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { formatBundle } from "../../src/client/bundle.ts";
 import { WriteCap } from "../../src/storage/tahoe/caps.ts";
@@ -134,4 +134,14 @@ test("what cannot be reached is only asked for with --online, and is named with 
   expect(
     (await check(`public_url = "${gateway.url}"\n${tahoe(gateway.url, "good.bundle")}`, "--online")).exitCode,
   ).toBe(0);
+});
+
+test("a public_url that redirects is named with where it leads, because builders would be sent there with their tokens", async () => {
+  const proxy = await fakeGateway((request, response) => {
+    response.writeHead(301, { Location: `${gateway.url}${request.url}` }).end();
+  });
+  onTestFinished(() => proxy.end());
+  const { exitCode, output } = await check(`public_url = "${proxy.url}"\n${table}`, "--online");
+  expect(exitCode).toBe(1);
+  expect(output).toContain(`it redirects to ${gateway.url}/healthz: name the address without a redirect`);
 });
