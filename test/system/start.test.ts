@@ -148,14 +148,23 @@ test("without Python, the error names the packages to install and an alternative
   await expect(outcome).rejects.toMatchObject({ code: 1, stderr });
 });
 
-test("the configuration in the guide for operators is valid", () => {
+test("the configurations in the guides are valid", () => {
   const directory = mkdtempSync(join(tmpdir(), "start-"));
-  const files = {
-    "c.toml": blockOf("toml"),
-    "debian.readcap": readFileSync(local("caps/root.readcap"), "utf8"),
-    "alice.token": "a-token-that-is-long-enough",
-  };
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text, { mode: 0o600 });
-  const { repositories, warnings } = loadConfiguration({ config: "c.toml" }, {}, directory);
-  expect([repositories.length, warnings]).toEqual([1, []]);
+  const write = (name: string, text: string) => writeFileSync(join(directory, name), text, { mode: 0o600 });
+  write("debian.readcap", readFileSync(local("caps/root.readcap"), "utf8"));
+  write("alice.token", "a-token-that-is-long-enough");
+  write("hook.secret", `whsec_${Buffer.alloc(32, "secret").toString("base64")}`);
+  const whole = blockOf("toml");
+  const configurations = [
+    whole,
+    blockOf("toml credentials"),
+    `${blockOf("toml credentials")}${blockOf("toml webhook")}`,
+    whole.replace(/^[^[]*/, `${blockOf("toml proxy")}\n`),
+  ];
+  for (const text of configurations) {
+    write("c.toml", text);
+    const environment = { CREDENTIALS_DIRECTORY: directory };
+    const { repositories, warnings } = loadConfiguration({ config: "c.toml" }, environment, directory);
+    expect([repositories.length, warnings], text).toEqual([1, []]);
+  }
 });
