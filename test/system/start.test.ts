@@ -152,6 +152,7 @@ test("the configurations in the guides are valid", () => {
   const directory = mkdtempSync(join(tmpdir(), "start-"));
   const write = (name: string, text: string) => writeFileSync(join(directory, name), text, { mode: 0o600 });
   write("debian.readcap", readFileSync(local("caps/root.readcap"), "utf8"));
+  write("debian.asc", "a key, which is not read here");
   write("alice.token", "a-token-that-is-long-enough");
   write("hook.secret", `whsec_${Buffer.alloc(32, "secret").toString("base64")}`);
   const whole = blockOf("toml");
