@@ -2,18 +2,19 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { ConfigurationError } from "../config/configuration-error.ts";
-import { loadConfiguration } from "../config/load-config.ts";
+import { loadConfigurationParts } from "../config/load-config.ts";
 import { checkFiles, checkOnline } from "../server/check-configuration.ts";
 import { print, printable } from "./shared/terminal.ts";
 
 const help = `
 All mistakes are named at once, each with its key and what to do: unknown keys and wrong values, files that cannot be
 read, signing keys that APT would reject, passphrases that do not open them, directories that cannot be written. Secrets
-that others can read, weak tokens and keys that expire soon are warnings. Nothing is changed, and no secret is printed.
+that others can read, weak tokens and keys that expire soon are warnings. What a line names that is not valid TOML is
+unknown: check again when it is corrected. Nothing is changed, and no secret is printed.
 Run it as the user that runs the server.
 
 --online also asks each gateway for the tree, opens the directories of publish_bundle_file, and asks public_url whether
-a server answers there.
+a server answers there, once there is no other mistake.
 
 Example:
   tahoe-apt check /etc/tahoe-apt/tahoe-apt.toml && tahoe-apt reload --config /etc/tahoe-apt/tahoe-apt.toml
@@ -57,10 +58,13 @@ interface Result {
 
 async function check(config: string, online: boolean): Promise<Result> {
   try {
-    const configuration = loadConfiguration({ config });
-    const { mistakes, warnings } = await checkFiles(configuration);
-    if (mistakes.length > 0) return { exitCode: 2, mistakes, warnings };
-    const unreachable = online ? await checkOnline(configuration) : [];
+    const checked = loadConfigurationParts(config);
+    const { valid } = checked;
+    const ofFiles = valid === undefined ? { mistakes: [], warnings: [] } : await checkFiles(valid, checked.isLeftOut);
+    const mistakes = [...checked.mistakes, ...ofFiles.mistakes];
+    const warnings = [...new Set(ofFiles.warnings)];
+    if (mistakes.length > 0 || valid === undefined) return { exitCode: 2, mistakes, warnings };
+    const unreachable = online ? await checkOnline(valid) : [];
     return { exitCode: unreachable.length > 0 ? 1 : 0, mistakes: unreachable, warnings };
   } catch (thrown) {
     if (!(thrown instanceof ConfigurationError)) throw thrown;

@@ -13,6 +13,21 @@ import { parseCertificates } from "../storage/tahoe/certificates.ts";
 
 const maxSecretFileBytes = 64 * 1024;
 const maxPort = 65_535;
+/** How many mistakes of one file are looked for. */
+const maxTomlMistakes = 20;
+
+/** The place of a value in a parsed file. */
+export type Path = readonly PropertyKey[];
+
+/** A parsed TOML file that may have mistakes. */
+export interface TomlParts {
+  /** What can be read. */
+  readonly table: Record<string, unknown>;
+  /** Each names its line. None quotes the file, because it may contain a secret. */
+  readonly mistakes: readonly string[];
+  /** The keys on the lines that cannot be read; "all" if it is unknown what the rest of the file means. */
+  readonly unread: ReadonlySet<string> | "all";
+}
 
 /** @throws Error that quotes nothing from the file, because it may contain a secret */
 export function readToml(path: string): Record<string, unknown> {
@@ -30,12 +45,49 @@ export function parseTomlText(text: string): Record<string, unknown> {
   try {
     return parseToml(text);
   } catch (error) {
-    // Without the other lines of the parser's message, which quote the file.
-    throw new Error(
-      error instanceof TomlError ? `line ${error.line} is not valid TOML: ${tomlReasonOf(error)}` : messageOf(error),
-    );
+    throw new Error(error instanceof TomlError ? tomlMistake(error) : messageOf(error));
   }
 }
+
+/**
+ * Reads as much as possible of a file. A mistake in the value of a key takes nothing but this key away; any other mistake
+ * takes away the rest of the file.
+ * @throws Error if the file cannot be read
+ */
+export function readTomlParts(path: string): TomlParts {
+  let lines: string[];
+  try {
+    lines = readFileSync(path, "utf8").split("\n");
+  } catch (error) {
+    throw new Error(fileReasonOf(error));
+  }
+  const mistakes: string[] = [];
+  const unread = new Set<string>();
+  let isCut = false;
+  for (;;) {
+    try {
+      return { table: parseToml(lines.join("\n")), mistakes, unread: isCut ? "all" : unread };
+    } catch (error) {
+      if (!(error instanceof TomlError)) throw error;
+      const at = error.line - 1;
+      const text = lines[at] ?? "";
+      const key = /^\s*([\w-]+)\s*=/.exec(text)?.[1];
+      // Other lines may be the rest of a value that was taken away.
+      const isOwnMistake = mistakes.length === 0 || key !== undefined || text.startsWith("[");
+      if (isOwnMistake && !isCut) mistakes.push(tomlMistake(error));
+      if (key !== undefined && mistakes.length <= maxTomlMistakes) {
+        unread.add(key);
+        lines[at] = "";
+      } else {
+        isCut = true;
+        lines = lines.slice(0, Math.min(at, lines.length - 1));
+      }
+    }
+  }
+}
+
+/** Without the other lines of the parser's message, which quote the file. */
+const tomlMistake = (error: TomlError): string => `line ${error.line} is not valid TOML: ${tomlReasonOf(error)}`;
 
 /** @throws Error that names the file and its mistakes */
 export function readTomlAs<Value>(file: string, schema: z.ZodType<Value>): Value {

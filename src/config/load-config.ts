@@ -5,11 +5,14 @@ import { Secret } from "../base/secret.ts";
 import { validationMessage } from "../base/validation-messages.ts";
 import type { ReadCap } from "../storage/tahoe/caps.ts";
 import { parseReadCap } from "../storage/tahoe/caps.ts";
+import type { Surroundings } from "./config-schema.ts";
 import { schemaFor } from "./config-schema.ts";
-import { readToml } from "./config-values.ts";
+import type { Path } from "./config-values.ts";
+import { readToml, readTomlParts } from "./config-values.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationError } from "./configuration-error.ts";
 import { stateDirectoryOf } from "./named-files.ts";
+import { ValidPart, valueAt } from "./valid-part.ts";
 
 /** The flags of `serve`. None of them is a secret, because arguments are visible in the process list. */
 export interface Flags {
@@ -42,7 +45,6 @@ type ServerFlag =
   | "accessLog";
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type Path = readonly PropertyKey[];
 
 interface Mistake {
   readonly path: Path;
@@ -81,22 +83,76 @@ export function loadConfiguration(
   };
   const readCap = file === undefined ? readCapOf(environment) : undefined;
   const pingToken = file === undefined ? secretOf(environment.TAHOE_APT_PING_TOKEN) : undefined;
-  const warnings: string[] = [];
-  const schema = schemaFor({
+  const { parsed, warnings } = parse(raw, {
     base: file === undefined ? directory : dirname(file),
     credentialsDirectory: environment.CREDENTIALS_DIRECTORY,
-    warn: (text) => warnings.push(text),
     readCap,
     pingToken,
   });
-  const parsed = schema.safeParse(raw, { error: validationMessage });
-  const mistakes = [...(parsed.error?.issues.flatMap(spreadKeys) ?? []), ...contradictions(raw, readCap !== undefined)];
+  const mistakes = [...mistakesOf(parsed), ...contradictions(raw, readCap !== undefined)];
   if (!parsed.success || mistakes.length > 0) {
     const place = file === undefined ? placeInFlags : placeInFile;
     throw new ConfigurationError(mistakes.map(({ path, message }) => `${place(path)}: ${message}`));
   }
   return { ...parsed.data, acceptIdentityChange, warnings };
 }
+
+/** What is known of a configuration file that may have mistakes. */
+export interface CheckedConfiguration {
+  /** Every mistake in the text, and in the files that are read while it is parsed. */
+  readonly mistakes: readonly string[];
+  /** Everything else; undefined if nothing is left. */
+  readonly valid: Configuration | undefined;
+  /** Whether a key is mistaken, at least in one place, so that its absence from `valid` means nothing. */
+  readonly isLeftOut: (key: string) => boolean;
+}
+
+/**
+ * Loads a configuration file as `loadConfiguration` does, but with what is valid of a mistaken one.
+ * @throws ConfigurationError if the file cannot be read
+ */
+export function loadConfigurationParts(config: string, environment: Environment = process.env): CheckedConfiguration {
+  const file = resolve(config);
+  const { table, mistakes: ofText, unread } = ofFile(file, readTomlParts);
+  const isWhole = ofText.length === 0;
+  const mistakes = isWhole ? [] : ofText.map((text) => `--config ${file}: ${text}`);
+  const noted = new Set<string>();
+  const note = (all: readonly Mistake[]): void => {
+    for (const { path, message } of all) {
+      mistakes.push(`${placeInFile(path)}: ${message}`);
+      noted.add(String(path.findLast((step) => typeof step === "string")));
+    }
+  };
+  const isLeftOut = (key: string): boolean => unread === "all" || unread.has(key) || noted.has(key);
+  const settings = {
+    base: dirname(file),
+    credentialsDirectory: environment.CREDENTIALS_DIRECTORY,
+    readCap: undefined,
+    pingToken: undefined,
+  };
+  const part = new ValidPart(table);
+  for (let isFirst = true; ; isFirst = false) {
+    const { parsed, warnings } = parse(part.root, settings);
+    const found = mistakesOf(parsed);
+    // A key on a line that could not be read only seems to be missing.
+    note(found.filter(({ path }) => part.isGenuine(path) && (isWhole || valueAt(part.root, path) !== undefined)));
+    if (isFirst && isWhole) note(contradictions(table, false));
+    if (parsed.success) {
+      return { mistakes, valid: { ...parsed.data, acceptIdentityChange: false, warnings }, isLeftOut };
+    }
+    if (!part.remove(found.map(({ path }) => path))) return { mistakes, valid: undefined, isLeftOut };
+  }
+}
+
+/** Parses the content of a file, or what stands for one. */
+function parse(raw: object, settings: Omit<Surroundings, "warn">) {
+  const warnings: string[] = [];
+  const schema = schemaFor({ ...settings, warn: (text) => warnings.push(text) });
+  return { parsed: schema.safeParse(raw, { error: validationMessage }), warnings };
+}
+
+const mistakesOf = ({ error }: ReturnType<typeof parse>["parsed"]): readonly Mistake[] =>
+  error?.issues.flatMap(spreadKeys) ?? [];
 
 /**
  * Returns the state directory that a configuration file names, whether or not the rest of it is valid.
@@ -106,9 +162,12 @@ export function stateDirectoryIn(config: string): string {
   return stateDirectoryOf(readFileOf(config), dirname(config));
 }
 
-function readFileOf(path: string): Record<string, unknown> {
+const readFileOf = (path: string): Record<string, unknown> => ofFile(path, readToml);
+
+/** @throws ConfigurationError */
+function ofFile<Content>(path: string, read: (path: string) => Content): Content {
   try {
-    return readToml(path);
+    return read(path);
   } catch (error) {
     throw new ConfigurationError([`--config ${path}: ${messageOf(error)}`]);
   }

@@ -12,7 +12,7 @@ import { readBundle } from "../client/bundle.ts";
 import { WriteGateways } from "../client/write-gateways.ts";
 import type { Configuration, RepositoryConfiguration } from "../config/configuration.ts";
 import { readKeyFile } from "../signing/key-file.ts";
-import { openKey } from "../signing/openpgp-key.ts";
+import { LockedKey, openKey } from "../signing/openpgp-key.ts";
 import { openGridTree } from "./open-tree.ts";
 import { repositoryDirectoryIn, signingKeyName } from "./state-directory.ts";
 
@@ -28,14 +28,17 @@ const soonSeconds = 60 * daySeconds;
 /** The longest wait for one gateway or for the public URL. */
 const onlineTimeoutMs = 20_000;
 
-/** Checks files and directories, without changing any of them. */
-export async function checkFiles(configuration: Configuration): Promise<Findings> {
+/**
+ * Checks files and directories, without changing any of them.
+ * @param isLeftOut whether a key is mistaken, and so has another value here: nothing is concluded from that
+ */
+export async function checkFiles(configuration: Configuration, isLeftOut: (key: string) => boolean): Promise<Findings> {
   const findings: Findings = { mistakes: [], warnings: [...configuration.warnings] };
   const { mistakes } = findings;
-  noteUnwritable("state", configuration.stateDirectory, mistakes);
+  if (!isLeftOut("state")) noteUnwritable("state", configuration.stateDirectory, mistakes);
   for (const one of configuration.repositories) {
     const at = (key: string, text: string) => `repository.${one.name}.${key}: ${text}`;
-    await checkKeys(one, configuration.stateDirectory, findings, at);
+    await checkKeys(one, { stateDirectory: configuration.stateDirectory, isLeftOut }, findings, at);
     if (one.exportDirectory !== undefined)
       noteUnwritable(at("export_directory", "").slice(0, -2), one.exportDirectory, mistakes);
     if (one.publishBundleFile !== undefined) {
@@ -91,20 +94,23 @@ export async function checkOnline(configuration: Configuration): Promise<string[
 
 async function checkKeys(
   { signingKeys, signingPassphrases, name }: RepositoryConfiguration,
-  stateDirectory: string,
+  { stateDirectory, isLeftOut }: { readonly stateDirectory: string; readonly isLeftOut: (key: string) => boolean },
   { mistakes, warnings }: Findings,
   at: (key: string, text: string) => string,
 ): Promise<void> {
   const ownFile = join(repositoryDirectoryIn(stateDirectory, name), signingKeyName);
   const generated =
-    signingKeys.length === 0 && existsSync(ownFile)
+    signingKeys.length === 0 && !isLeftOut("signing_key_file") && !isLeftOut("state") && existsSync(ownFile)
       ? await note(mistakes, (why) => `state: ${why}`, readKeyFile(ownFile, { log: silentLog }))
       : undefined;
   const files = generated instanceof Secret ? [{ file: ownFile, armored: generated }] : signingKeys;
   let opened = 0;
   let canSign = 0;
   for (const file of files) {
-    const opening = openKey(file, { passphrases: signingPassphrases, now: systemClock });
+    const opening = openKey(file, { passphrases: signingPassphrases, now: systemClock }).catch((thrown: unknown) => {
+      if (thrown instanceof LockedKey && isLeftOut("signing_passphrase_file")) return undefined;
+      throw thrown;
+    });
     const key = await note(mistakes, (why) => at("signing_key_file", why), opening);
     if (key === undefined) continue;
     opened += 1;
@@ -119,7 +125,7 @@ async function checkKeys(
         ),
       );
   }
-  if (opened > 0 && canSign === 0)
+  if (opened > 0 && canSign === 0 && !isLeftOut("signing_key_file"))
     mistakes.push(at("signing_key_file", "no key can sign: extend one (gpg --quick-set-expire), or add another"));
 }
 

@@ -11,6 +11,9 @@ export class UnfitKey extends RepoError {
   readonly code = "signing/unfit-key";
 }
 
+/** No configured passphrase opens a key. */
+export class LockedKey extends UnfitKey {}
+
 /** A private key from the configuration. */
 export interface KeyFile {
   /** The path, for messages. */
@@ -53,7 +56,9 @@ export async function openKey(
   try {
     return { file, ...(await fitKey(await unlocked(await readKey(armored), passphrases), now())) };
   } catch (thrown) {
-    throw thrown instanceof UnfitKey ? new UnfitKey(`${file}: ${thrown.message}`) : thrown;
+    if (!(thrown instanceof UnfitKey)) throw thrown;
+    const text = `${file}: ${thrown.message}`;
+    throw thrown instanceof LockedKey ? new LockedKey(text) : new UnfitKey(text);
   }
 }
 
@@ -72,12 +77,12 @@ async function unlocked(key: PrivateKey, passphrases: readonly Secret[]): Promis
     .some(({ keyPacket }) => "isDummy" in keyPacket && keyPacket.isDecrypted() === false && !keyPacket.isDummy());
   if (!isLocked) return key;
   if (passphrases.length === 0)
-    throw new UnfitKey("the signing key has a passphrase: configure the file that contains it");
+    throw new LockedKey("the signing key has a passphrase: configure the file that contains it");
   try {
     return await decryptKey({ privateKey: key, passphrase: passphrases.map((passphrase) => passphrase.reveal()) });
   } catch {
     // The message of the library does not help more, and the library knows the passphrase.
-    throw new UnfitKey("the passphrase does not open the signing key");
+    throw new LockedKey("the passphrase does not open the signing key");
   }
 }
 

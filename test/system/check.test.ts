@@ -145,3 +145,57 @@ test("a public_url that redirects is named with where it leads, because builders
   expect(exitCode).toBe(1);
   expect(output).toContain(`it redirects to ${gateway.url}/healthz: name the address without a redirect`);
 });
+
+test("keys, files and directories are checked although the text has mistakes, and nothing is said of what is unknown", async () => {
+  write("no-passphrase", "");
+  const { exitCode, output } = await check(
+    'poll_secs = 1\nmetrics_token_file = "no-token"\n' +
+      '[[repository]]\nfolder = "no-folder"\nsigning_key_file = ["weak.asc", "locked.asc", "no-key.asc"]\n' +
+      'signing_passphrase_file = "no-passphrase"\norigin = ""\nexport_directory = "a-file/site"\n' +
+      '[[repository.builder]]\nname = "alice"\ntoken_file = "no-token-of-alice"\n' +
+      "[repository.suite.sid]\nbut_automatic_upgrades = true\n" +
+      `[[repository]]\nname = "other"\nfolder = "tree"\npublish_bundle_file = "no.bundle"\n`,
+  );
+  expect(exitCode).toBe(2);
+  const lines = output
+    .trimEnd()
+    .split("\n")
+    .map((line) => line.replaceAll(`${work}/`, ""));
+  for (const expected of [
+    /^error: poll_secs: is not a known key$/,
+    /^error: metrics_token_file: no-token: no such file/,
+    /^error: repository\[0\]\.name: is missing$/,
+    /^error: repository\[0\]\.folder: no-folder: is not a directory$/,
+    /^error: repository\[0\]\.signing_key_file\[2\]: no-key\.asc: no such file/,
+    /^error: repository\[0\]\.signing_passphrase_file\[0\]: no-passphrase: is empty$/,
+    /^error: repository\[0\]\.origin: is empty$/,
+    /^error: repository\[0\]\.builder\[0\]\.token_file: no-token-of-alice: no such file/,
+    /^error: repository\[0\]\.builder\[0\]\.directory: is missing$/,
+    /^error: repository\[0\]\.suite\.sid\.but_automatic_upgrades: has no effect without not_automatic/,
+    /^error: repository\[1\]\.publish_bundle_file: opens a Tahoe tree, and folder is none/,
+    /^error: repository\.number-1\.signing_key_file: weak\.asc: .*algorithm/,
+    /^error: repository\.number-1\.export_directory: .*a-file\/site cannot be written/,
+    /^error: repository\.other\.publish_bundle_file: cannot read the bundle no\.bundle: no such file/,
+  ])
+    expect(lines.filter((line) => expected.test(line), String(expected))).toHaveLength(1);
+  expect(lines).toHaveLength(14);
+});
+
+test("a line that is no TOML hides neither the other lines nor the files that they name", async () => {
+  const broken = (lines: string) =>
+    check(`${lines}${table}signing_key_file = "weak.asc"\nexport_directory = "a-file/site"\n`);
+  const files = [/signing_key_file: .*weak\.asc: .*algorithm/, /export_directory: .*a-file\/site cannot be written/];
+  const { exitCode, output } = await broken("poll_seconds = 5 minutes\nstate = \nbehind_proxy = yes\nno_key = 1\n");
+  expect(exitCode).toBe(2);
+  const texts = [/line 2 is not valid TOML/, /line 3 is not/, /line 4 is not/, /error: no_key: is not a known key/];
+  for (const expected of [...texts, ...files]) expect(output).toMatch(expected);
+  expect(output.trimEnd().split("\n")).toHaveLength(6);
+  // The keys of such a line are not said to be missing, although they are required.
+  const header = await check(
+    `poll_secs = 1\n[[repository]]\nname = debian\nfolder = "no-folder"\n[broken\nlisten = 5\n`,
+  );
+  const listed = header.output.trimEnd().split("\n");
+  for (const expected of [/line 4 is not/, /line 6 is not/, /poll_secs: is not/, /folder: .*no-folder: is not/])
+    expect(listed.filter((line) => expected.test(line), String(expected))).toHaveLength(1);
+  expect(listed).toHaveLength(4);
+});
