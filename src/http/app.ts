@@ -4,7 +4,6 @@ import { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
-import type { Resource } from "../publishing/resource.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
 import { AccessLog } from "./access-log.ts";
 import type { Reader, ReaderLimits } from "./basic-auth.ts";
@@ -147,7 +146,10 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       context.setFirstByteTimeout(limits.firstByteTimeoutMs);
       // Browsers get pages of directories; other clients never found anything there.
       if (trailingSlash && wantsHtml(request)) return toRoutes();
-      const resource = await resourceOf(repository, context, request);
+      checkMethod(request);
+      const resource = trailingSlash
+        ? undefined
+        : (repository.findNow(rest, context.session) ?? (await repository.find(rest, context)));
       if (resource !== undefined) return await sendResource(resource, request, response, context, audience);
       if (!trailingSlash && wantsHtml(request)) return toRoutes();
       throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
@@ -196,13 +198,7 @@ function checkHostHeader({ rawHeaders, headers }: IncomingMessage): void {
   }
 }
 
-/** @returns undefined if there is no such file */
-async function resourceOf(
-  repository: ServedRepository,
-  context: HttpRequestContext,
-  { method = "" }: IncomingMessage,
-): Promise<Resource | undefined> {
+/** @throws HttpError */
+function checkMethod({ method = "" }: IncomingMessage): void {
   if (method !== "GET" && method !== "HEAD") throw methodNotAllowed(method, "GET, HEAD");
-  const { rest, trailingSlash } = context.path();
-  return trailingSlash ? undefined : await repository.find(rest, context);
 }

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
 /** Distinguishes the ids of this process from those of others. */
-const prefix = randomBytes(5).toString("hex");
+const prefix = `${randomBytes(5).toString("hex")}-`;
 let count = 0;
 
 /** The ids that proxies send, such as UUIDs and those of nginx, Traefik and AWS. */
@@ -12,7 +12,7 @@ const sane = /^[\w.:=+/@-]{1,128}$/;
 /** Returns an id that no other request has. */
 export function newRequestId(): string {
   count += 1;
-  return `${prefix}-${count.toString(36)}`;
+  return prefix + count;
 }
 
 /** Returns the id that a trusted proxy gave a request, or a new one. */

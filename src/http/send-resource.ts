@@ -47,7 +47,7 @@ export async function sendResource(
   const verdict = precondition(headers, head);
   if (verdict === "failed") throw new HttpError("request/precondition", "the resource has changed");
   if (verdict === "not-modified") {
-    response.writeHead(304, head.validators.concat("X-Request-Id", context.id)).end();
+    writeHead(response, 304, head.notModified, context.id).end();
     return;
   }
   const wantsRange = method === "GET" && headers.range !== undefined && rangeMayApply(headers, head);
@@ -57,20 +57,17 @@ export async function sendResource(
     throw new HttpError("request/range", text, { "Content-Range": `bytes */${sizeBytes}` });
   }
   const { start, end } = part === "whole" ? { start: 0, end: sizeBytes } : part;
-  // A copy: the fields of a whole resource are shared by its responses.
-  const fields = (part === "whole" ? head.whole : [...head.validators, ...bodyFields(resource, end - start)]).concat(
-    "X-Request-Id",
-    context.id,
-  );
-  if (part !== "whole") fields.push("Content-Range", `bytes ${start}-${end - 1}/${sizeBytes}`);
+  const fields =
+    part === "whole" ? head.whole : [...head.validators, ...rangeFields(resource, part), ...requestIdField];
   const status = part === "whole" ? 200 : 206;
 
   if (method === "HEAD" || sizeBytes === 0) {
-    response.writeHead(status, fields).end();
+    writeHead(response, status, fields, context.id).end();
     return;
   }
-  if (resource.bytes !== undefined) {
-    response.writeHead(status, fields).end(resource.bytes.subarray(start, end));
+  if (resource.bytesNow !== undefined) {
+    const bytes = resource.bytesNow();
+    writeHead(response, status, fields, context.id).end(part === "whole" ? bytes : bytes.subarray(start, end));
     return;
   }
   const { signal } = context;
@@ -78,19 +75,33 @@ export async function sendResource(
   // The "socket" event is also emitted when the connection is closed.
   if (response.socket?.destroyed === true) return;
   const body = await abortable(resource.read({ start, end }, signal, "fleeting"), signal);
-  if (!(body instanceof Uint8Array)) return sendStream(body, end - start, response, signal, { status, fields });
+  if (!(body instanceof Uint8Array))
+    return sendStream(body, end - start, response, signal, { status, fields, requestId: context.id });
   if (body.length !== end - start) throw new Error(`read ${body.length} bytes of ${end - start}`);
-  response.writeHead(status, fields).end(body);
+  writeHead(response, status, fields, context.id).end(body);
 }
 
 /** Header names and values, alternating. */
 type Fields = string[];
 
+/** The last field of each response. */
+const requestIdField = ["X-Request-Id", ""] as const;
+
+/**
+ * @param fields end with the field of the request id, whose value is set here. So responses can share them: Node.js reads
+ *   them at once, and a copy for each response costs more than the rest of the id.
+ */
+function writeHead(response: ServerResponse, status: number, fields: Fields, requestId: string): ServerResponse {
+  fields[fields.length - 1] = requestId;
+  return response.writeHead(status, fields);
+}
+
 /** The header fields of responses about a resource. */
 interface Head extends Pick<Resource, "etag" | "lastModifiedSeconds"> {
   readonly lastModified: string | undefined;
-  /** The fields of a 304. */
   readonly validators: Fields;
+  /** The fields of a 304. */
+  readonly notModified: Fields;
   /** The fields of a response with the whole resource. */
   readonly whole: Fields;
 }
@@ -105,8 +116,9 @@ function headOf(resource: Resource, audience: Audience): Head {
   const lastModified = lastModifiedSeconds === undefined ? undefined : httpDate(lastModifiedSeconds);
   const validators = ["ETag", `"${etag}"`, "Cache-Control", cacheControl[audience][caching]];
   if (lastModified !== undefined) validators.push("Last-Modified", lastModified);
-  const whole = [...validators, ...bodyFields(resource, sizeBytes)];
-  const head = { etag, lastModifiedSeconds, lastModified, validators, whole };
+  const notModified = [...validators, ...requestIdField];
+  const whole = [...validators, ...bodyFields(resource, sizeBytes), ...requestIdField];
+  const head = { etag, lastModifiedSeconds, lastModified, validators, notModified, whole };
   heads[audience].set(resource, head);
   return head;
 }
@@ -117,19 +129,25 @@ function bodyFields({ contentType }: Resource, lengthBytes: number): Fields {
   return ["Content-Type", contentType, "Content-Length", length, ...lasting];
 }
 
+const rangeFields = (resource: Resource, { start, end }: { readonly start: number; readonly end: number }): Fields => [
+  ...bodyFields(resource, end - start),
+  "Content-Range",
+  `bytes ${start}-${end - 1}/${resource.sizeBytes}`,
+];
+
 async function sendStream(
   body: AsyncIterable<Uint8Array>,
   expectedBytes: number,
   response: ServerResponse,
   signal: AbortSignal,
-  head: { readonly status: number; readonly fields: Fields },
+  { status, fields, requestId }: { readonly status: number; readonly fields: Fields; readonly requestId: string },
 ): Promise<void> {
   const pieces = body[Symbol.asyncIterator]();
   let sentBytes = 0;
   try {
     // The status is sent with the first chunk: until then a failure can still be an error response.
     for (let next = await abortable(pieces.next(), signal); next.done !== true; next = await pieces.next()) {
-      if (sentBytes === 0 && !response.headersSent) response.writeHead(head.status, head.fields);
+      if (sentBytes === 0 && !response.headersSent) writeHead(response, status, fields, requestId);
       signal.throwIfAborted();
       sentBytes += next.value.length;
       if (sentBytes > expectedBytes) break;

@@ -21,8 +21,8 @@ export interface Resource {
   readonly contentType: string;
   /** Whether the URL always has these bytes, may have others later, or has others now for other clients. */
   readonly caching: "immutable" | "revalidate" | "per-client";
-  /** The whole resource if it is in memory, so that `read` is not needed. */
-  readonly bytes?: Uint8Array;
+  /** Returns the whole resource if it is small and at hand, so that nothing needs to wait for `read`. */
+  readonly bytesNow?: () => Uint8Array;
   /**
    * Reads a range of the resource: as one buffer if the range is small or in memory, otherwise as a stream with
    * back-pressure. A stream throws before its last bytes if the bytes turn out to be wrong.

@@ -198,6 +198,13 @@ export interface ServedRepository {
    */
   find(path: string, context: RequestContext): Promise<Resource | undefined>;
   /**
+   * Finds the resource that `find` finds if nothing needs to be waited for. Nearly all requests are for such files, and each promise
+   * costs time.
+   * @param session the client's session, as in the context of `find`
+   * @returns undefined if `find` has to be asked
+   */
+  findNow(path: string, session: ClientSession | undefined): Resource | undefined;
+  /**
    * Lists a directory of the files that `find` finds: generated files, packages, and the other files of the tree.
    * @param path a path as for `find`, without a trailing slash; "" is the root
    * @returns undefined if there is no such directory

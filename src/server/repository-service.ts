@@ -90,6 +90,13 @@ export async function prepareRepository(
   };
 }
 
+/** Whether both serve the same tree, whatever their other settings are. */
+export function isSameTree(one: PreparedRepository, other: PreparedRepository): boolean {
+  const [a, b] = [one.configuration.tree, other.configuration.tree];
+  if (a.kind === "folder") return b.kind === "folder" && a.directory === b.directory;
+  return b.kind === "tahoe" && a.readCap.isSame(b.readCap);
+}
+
 export class RepositoryService {
   /** As it was opened, but with the builders of now. */
   #prepared: PreparedRepository;
@@ -117,9 +124,10 @@ export class RepositoryService {
 
   /**
    * Opens a repository. Stored publications can be served at once; `start` begins to refresh them.
+   * @param former what this one will replace
    * @throws IdentityChanged
    */
-  constructor(prepared: PreparedRepository, server: ServerContext) {
+  constructor(prepared: PreparedRepository, server: ServerContext, former?: RepositoryService) {
     const { configuration, signer, overrides } = prepared;
     this.#prepared = prepared;
     this.#server = server;
@@ -131,7 +139,10 @@ export class RepositoryService {
     this.#keptFiles = this.#openKeptFiles("kept");
     const tree = this.#openTree(this.#keptFiles, (observer) => this.#gridState.nextGateway(observer));
     this.#tree = withArchiveKeyring(tree, configuration, { signer, publicUrl });
-    this.#outage = new TreeOutage(configuration.name, server.log, systemClock);
+    this.#outage =
+      former !== undefined && isSameTree(former.prepared, prepared)
+        ? former.#outage.handOver(configuration.name)
+        : new TreeOutage(configuration.name, server.log, systemClock);
     this.#main = this.#openMain();
     const flats = configuration.flat.map((at) => ({ at, repository: this.#openFlat(at) }));
     this.repository = new FlatRepositories(this.#main, flats);

@@ -5,6 +5,7 @@ import type { RepositoryName, TreePath } from "../base/names.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Resource } from "../publishing/resource.ts";
 import type {
+  ClientSession,
   DirectoryListing,
   KeptPublication,
   ListingRange,
@@ -15,7 +16,9 @@ import type {
   ServedRepository,
 } from "../publishing/served-repository.ts";
 import { NotSeenYet } from "../publishing/served-repository.ts";
+import { StorageUnavailable } from "../storage/tree.ts";
 import type { RepositoryService } from "./repository-service.ts";
+import { isSameTree } from "./repository-service.ts";
 
 /** How long after its start, in ms, a repository lets requests wait that it can only answer when it has seen its tree. */
 const firstSurveyWaitMs = 10_000;
@@ -69,7 +72,7 @@ export class RepositorySlot implements ServedRepository {
   replace(service: RepositoryService): void {
     const former = this.#service;
     this.#service = service;
-    this.#former = isSameTree(former, service) ? former : undefined;
+    this.#former = isSameTree(former.prepared, service.prepared) ? former : undefined;
     this.#formerStopped = former.stop();
   }
 
@@ -77,26 +80,12 @@ export class RepositorySlot implements ServedRepository {
     await Promise.all([this.#formerStopped, this.#service.stop()]);
   }
 
-  // Without an async function of its own, because each promise costs time for each request.
-  find(path: string, context: RequestContext): Promise<Resource | undefined> {
-    const asked = { service: this.#service, former: this.#former };
-    return asked.service.repository
-      .find(path, context)
-      .catch((thrown: unknown) => this.#findAgain(asked, thrown, path, context));
+  findNow(path: string, session: ClientSession | undefined): Resource | undefined {
+    return this.#service.repository.findNow(path, session);
   }
 
-  async #findAgain(
-    { service, former }: { readonly service: RepositoryService; readonly former: RepositoryService | undefined },
-    thrown: unknown,
-    path: string,
-    context: RequestContext,
-  ): Promise<Resource | undefined> {
-    if (this.#service !== service && !context.signal.aborted) return await this.find(path, context);
-    if (!(thrown instanceof NotSeenYet)) throw thrown;
-    const found = await former?.repository.find(path, context).catch(() => undefined);
-    if (found !== undefined) return found;
-    if (!(await this.#awaitFirstSurvey(context.signal))) throw thrown;
-    return await this.#service.repository.find(path, context);
+  async find(path: string, context: RequestContext): Promise<Resource | undefined> {
+    return await this.#asking((repository) => repository.find(path, context), context);
   }
 
   #letRequestsWaitFor(surveyed: Promise<unknown>): void {
@@ -124,7 +113,28 @@ export class RepositorySlot implements ServedRepository {
   }
 
   async list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined> {
-    return await this.#service.repository.list(path, range, signal);
+    return await this.#asking((repository) => repository.list(path, range, signal), { signal });
+  }
+
+  /**
+   * Asks the repository; again if it was replaced meanwhile, and the former one for what the present one cannot know
+   * before it has seen its tree.
+   */
+  async #asking<Answer>(
+    ask: (repository: ServedRepository) => Promise<Answer | undefined>,
+    request: Pick<RequestContext, "signal">,
+  ): Promise<Answer | undefined> {
+    const [service, former] = [this.#service, this.#former];
+    try {
+      return await ask(service.repository);
+    } catch (thrown) {
+      if (this.#service !== service && !request.signal.aborted) return await this.#asking(ask, request);
+      if (!(thrown instanceof NotSeenYet || thrown instanceof StorageUnavailable)) throw thrown;
+      const answer = former === undefined ? undefined : await ask(former.repository).catch(() => undefined);
+      if (answer !== undefined) return answer;
+      if (!(thrown instanceof NotSeenYet && (await this.#awaitFirstSurvey(request.signal)))) throw thrown;
+      return await ask(this.#service.repository);
+    }
   }
 
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
@@ -145,11 +155,4 @@ export class RepositorySlot implements ServedRepository {
   snapshots(): Iterable<KeptPublication> {
     return this.#service.repository.snapshots();
   }
-}
-
-/** Whether the same tree is served, so that the former repository knows nothing that clients must not get any more. */
-function isSameTree(one: RepositoryService, other: RepositoryService): boolean {
-  const [a, b] = [one, other].map(({ prepared }) => prepared.configuration.tree);
-  if (a?.kind === "folder") return b?.kind === "folder" && a.directory === b.directory;
-  return a !== undefined && b?.kind === "tahoe" && a.readCap.isSame(b.readCap);
 }

@@ -117,7 +117,7 @@ export class ServedConfiguration {
     const replaced = opening.flatMap(({ slot }) => slot ?? []);
     const removed = changes.removed.flatMap((name) => this.#slots.get(name) ?? []);
     const swap = (): readonly RepositorySlot[] => {
-      const services = opening.map(({ slot, files }) => ({ slot, service: openService(files, server) }));
+      const services = opening.map(({ slot, files }) => ({ slot, service: openService(files, server, slot?.service) }));
       // From here to the end, nothing fails and nothing is awaited.
       for (const { slot, files } of kept) slot?.service.replaceBuildersAndWebhooks(files);
       const slots = services.map(({ slot, service }) => {
@@ -221,9 +221,13 @@ async function prepareAll(
 }
 
 /** @throws ConfigurationError */
-function openService(files: PreparedRepository, server: ServerContext): RepositoryService {
+function openService(
+  files: PreparedRepository,
+  server: ServerContext,
+  former: RepositoryService | undefined,
+): RepositoryService {
   try {
-    return new RepositoryService(files, server);
+    return new RepositoryService(files, server, former);
   } catch (thrown) {
     throw new ConfigurationError([mistakeOf(files.configuration.name, thrown)]);
   }

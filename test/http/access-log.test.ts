@@ -1,10 +1,12 @@
 // Request ids and the access log: what is written about a request, and what is not.
 import { connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { parseRepositoryName } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import type { AppOptions } from "../../src/http/app.ts";
 import { HttpError } from "../../src/http/error-responses.ts";
+import { inChunks } from "../support/debs.ts";
 import { aRepository, aResource } from "../support/served-repository.ts";
 import type { StartedApp } from "../support/started-app.ts";
 import { rawExchange, startApp } from "../support/started-app.ts";
@@ -103,6 +105,34 @@ test("responses without a body, from a cache and with a part of a file have an i
   for (const [index, { headers }] of [first, cached, part, head].entries())
     expect(headers["x-request-id"]).toBe(lines[index]?.requestId);
   expect(await rawExchange(app.address.port, "nonsense\r\n\r\n")).toMatch(/^X-Request-Id: \S+\r$/m);
+});
+
+test("simultaneous requests for one file have an id each, whether its bytes are at hand, must be waited for, or stream", async () => {
+  const waited = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return Buffer.from("signed");
+  };
+  const streamed = async () => inChunks(await waited());
+  const [app, logged] = await aServer({
+    repositories: new Map([
+      [
+        parseRepositoryName("debian"),
+        aRepository("debian", {
+          now: aResource("signed", { bytesNow: () => Buffer.from("signed") }),
+          waited: aResource("signed", { read: waited }),
+          streamed: aResource("signed", { read: streamed }),
+        }),
+      ],
+    ]),
+  });
+  const replies = await Promise.all(
+    ["now", "waited", "streamed"].flatMap((name) => [1, 2, 3].map(() => get(app, `/debian/${name}`))),
+  );
+  const ids = replies.map(({ headers }) => String(headers["x-request-id"]));
+  expect(replies.map(({ status, body }) => `${status} ${body.toString()}`)).toEqual(ids.map(() => "200 signed"));
+  const lines = await logged(9);
+  expect(lines.map(({ requestId }) => requestId).toSorted()).toEqual(ids.toSorted());
+  expect(new Set(ids).size).toBe(9);
 });
 
 test("only from a trusted proxy an id is taken over, and only one that is sane", async () => {

@@ -77,6 +77,7 @@ export function aRepository(
       binary: Buffer.from("the key"),
       fingerprints: ["0123456789ABCDEF0123456789ABCDEF01234567"],
     },
+    findNow: () => undefined,
     find: async (path) => (Object.hasOwn(files, path) ? files[path] : undefined),
     list: async (path, range) => listed(Object.keys(files), path, range),
     ping: async () => anOutcome,

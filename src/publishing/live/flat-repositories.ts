@@ -6,6 +6,7 @@ import { flatPath } from "../../catalog/layout/repository-layout.ts";
 import type { Resource } from "../resource.ts";
 import { combinedListing, partOf } from "../serve/directory-listings.ts";
 import type {
+  ClientSession,
   DirectoryListing,
   KeptPublication,
   ListingRange,
@@ -62,15 +63,25 @@ export class FlatRepositories implements ServedRepository {
     await Promise.all([...this.#all()].map((repository) => repository.stop()));
   }
 
+  findNow(path: string, session: ClientSession | undefined): Resource | undefined {
+    for (const flat of this.#flats) {
+      const inFlat = pathIn(flat, path);
+      if (inFlat === undefined) continue;
+      const found = flat.repository.findNow(inFlat, session);
+      // A package in the pool is the same in every repository; other files of a flat one may still be found by waiting.
+      if (found !== undefined || !inFlat.startsWith("pool/")) return found;
+    }
+    return this.#main.findNow(path, session);
+  }
+
   async find(path: string, context: RequestContext): Promise<Resource | undefined> {
     let unknown: NotSeenYet | undefined;
-    for (const { at, repository } of this.#flats) {
-      const prefix = at === "" ? "" : `${at}/`;
-      if (!path.startsWith(prefix)) continue;
-      const rest = path.slice(prefix.length);
-      if (!generatedFiles.test(rest) && !rest.startsWith("pool/SHA256/")) continue;
+    for (const flat of this.#flats) {
+      const inFlat = pathIn(flat, path);
+      if (inFlat === undefined) continue;
+      const { at, repository } = flat;
       try {
-        const found = await repository.find(rest.startsWith("pool/") ? rest : `${flatPath}/${rest}`, context);
+        const found = await repository.find(inFlat, context);
         if (found !== undefined) return found;
       } catch (thrown) {
         renamed(thrown, at);
@@ -170,3 +181,12 @@ const filesInTree = ({ rejected, pending }: Pick<PingOutcome, "rejected" | "pend
   })),
   pending: pending.map((source) => ({ ...source, path: realPathOf(source.path, at) })),
 });
+
+/** Returns the path in a flat repository at which it may have the file of a path; undefined if it has no such file. */
+function pathIn({ at }: FlatRepository, path: string): string | undefined {
+  const prefix = at === "" ? "" : `${at}/`;
+  if (!path.startsWith(prefix)) return undefined;
+  const rest = path.slice(prefix.length);
+  if (rest.startsWith("pool/SHA256/")) return rest;
+  return generatedFiles.test(rest) ? `${flatPath}/${rest}` : undefined;
+}

@@ -25,6 +25,7 @@ import type { PassthroughSuites } from "../serve/passthrough-suites.ts";
 import type { PathResolver } from "../serve/path-resolver.ts";
 import type { TreeFileResources } from "../serve/tree-file-resources.ts";
 import type {
+  ClientSession,
   DirectoryListing,
   KeptPublication,
   ListingRange,
@@ -146,9 +147,13 @@ export class Repository implements ServedRepository, SuiteRollback {
     };
   }
 
+  findNow(path: string, session: ClientSession | undefined): Resource | undefined {
+    return this.#options.pathResolver.find(path, session);
+  }
+
   async find(path: string, context: RequestContext): Promise<Resource | undefined> {
     const { pathResolver, status } = this.#options;
-    const found = pathResolver.find(path, context.session);
+    const found = this.findNow(path, context.session);
     if (found !== undefined) return found;
     if (!this.#isSurveyed(path)) throw new NotSeenYet(path, status.lastError ?? firstSurvey);
     const { signal } = context;

@@ -24,6 +24,19 @@ export class TreeOutage {
     return this.#affected.size > 0;
   }
 
+  /**
+   * Must be called when another configuration of the repository replaces the present one, with other flat repositories.
+   * An outage goes on until `to` lists the tree.
+   * @returns this outage
+   */
+  handOver(to: StateName): TreeOutage {
+    if (this.isAway) {
+      this.#affected.clear();
+      this.#affected.add(to);
+    }
+    return this;
+  }
+
   /** Must be called when the tree could not be listed. */
   noteFailure(by: StateName, thrown: unknown): void {
     const isNew = !this.isAway;

@@ -15,6 +15,8 @@ import type { SegmentStore } from "../store/segment-store.ts";
 const defaultIndexMemoryBytes = 8 * 1024 ** 2;
 /** Larger indices are streamed: sending them takes longer than reading their segments. */
 const maxWholeIndexBytes = 1024 ** 2;
+/** Larger indices wait until all earlier responses of their connection are sent. */
+const maxBytesNow = 256 * 1024;
 /** The memory that each reader of a streamed index needs. */
 const pieceBytes = 64 * 1024;
 
@@ -65,6 +67,7 @@ export class IndexResources {
     const { index, form } = file;
     const { sizeBytes, sha256 } = index.forms[form];
     const partsOfForm = () => partsOf(index.segments, form);
+    const whole = () => this.#wholeOf(sha256, sizeBytes, partsOfForm, form);
     return {
       sizeBytes,
       etag: sha256,
@@ -79,8 +82,9 @@ export class IndexResources {
             ? this.#checkedStream(sha256, sizeBytes, stream)
             : stream;
         }
-        return this.#wholeOf(sha256, sizeBytes, partsOfForm, form).subarray(start, end);
+        return whole().subarray(start, end);
       },
+      ...(sizeBytes <= maxBytesNow && { bytesNow: whole }),
     };
   }
 
@@ -176,7 +180,7 @@ function textResource(text: string, lastModifiedSeconds: number, caching: Resour
     lastModifiedSeconds,
     contentType: "text/plain; charset=utf-8",
     caching,
-    bytes,
+    bytesNow: () => bytes,
     read: async ({ start, end }) => bytes.subarray(start, end),
   };
 }

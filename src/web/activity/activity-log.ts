@@ -79,6 +79,12 @@ const requestFields: ReadonlyMap<string, "indices" | "packages" | "pages"> = new
 export class ActivityLog {
   readonly #options: ActivityLogOptions;
   readonly #samples = { day: new Map<number, Mutable>(), month: new Map<number, Mutable>() };
+  /** Where requests of a part of both spans are counted: an interval of the month contains whole ones of the day. */
+  #current: { readonly fromSeconds: number; readonly untilSeconds: number; readonly samples: readonly Mutable[] } = {
+    fromSeconds: 0,
+    untilSeconds: 0,
+    samples: [],
+  };
   readonly #stopping = new AbortController();
   #uploadsCountedSeconds: number;
   #uploadsSince: UploadsSince = async () => [];
@@ -123,9 +129,15 @@ export class ActivityLog {
   answered(request: string): void {
     const field = requestFields.get(request);
     if (field === undefined) return;
-    this.#add((each) => {
-      each[field] += 1;
-    });
+    const nowSeconds = this.#options.now() / 1000;
+    // Nothing is looked up or created for most requests.
+    if (nowSeconds < this.#current.fromSeconds || nowSeconds >= this.#current.untilSeconds) {
+      const { intervalSeconds } = spans.day;
+      const fromSeconds = Math.floor(nowSeconds / intervalSeconds) * intervalSeconds;
+      const samples = [this.#sampleAt("day", nowSeconds), this.#sampleAt("month", nowSeconds)];
+      this.#current = { fromSeconds, untilSeconds: fromSeconds + intervalSeconds, samples };
+    }
+    for (const each of this.#current.samples) each[field] += 1;
   }
 
   /** @param seconds the time until the changes of the ping were published */
@@ -170,19 +182,20 @@ export class ActivityLog {
   }
 
   #add(change: (each: Mutable) => void, atSeconds = this.#options.now() / 1000): void {
-    for (const name of ["day", "month"] as const) {
-      const { intervalSeconds, lengthSeconds } = spans[name];
-      const start = Math.floor(atSeconds / intervalSeconds) * intervalSeconds;
-      const samples = this.#samples[name];
-      let each = samples.get(start);
-      if (each === undefined) {
-        each = emptySample(start);
-        samples.set(start, each);
-        const oldest = this.#options.now() / 1000 - lengthSeconds - intervalSeconds;
-        for (const old of samples.keys()) if (old < oldest) samples.delete(old);
-      }
-      change(each);
-    }
+    for (const name of ["day", "month"] as const) change(this.#sampleAt(name, atSeconds));
+  }
+
+  #sampleAt(name: keyof typeof spans, atSeconds: number): Mutable {
+    const { intervalSeconds, lengthSeconds } = spans[name];
+    const start = Math.floor(atSeconds / intervalSeconds) * intervalSeconds;
+    const samples = this.#samples[name];
+    const known = samples.get(start);
+    if (known !== undefined) return known;
+    const created = emptySample(start);
+    samples.set(start, created);
+    const oldest = this.#options.now() / 1000 - lengthSeconds - intervalSeconds;
+    for (const old of samples.keys()) if (old < oldest) samples.delete(old);
+    return created;
   }
 
   #restore({ uploadsCountedSeconds, day, month }: z.infer<typeof stored>): void {

@@ -1,6 +1,9 @@
 // The log has one line when a tree goes away and one when it is back, however often it is asked for meanwhile.
 import { expect, test } from "vitest";
 import type { TreePath } from "../../../src/base/names.ts";
+import { parseRepositoryName, parseTreePath, rootPath } from "../../../src/base/names.ts";
+import { flatStateName } from "../../../src/publishing/live/flat-names.ts";
+import { TreeOutage } from "../../../src/publishing/live/tree-outage.ts";
 import { StorageUnavailable } from "../../../src/storage/tree.ts";
 import { aDeb } from "../../support/debs.ts";
 import { ServedFolder } from "../../support/served-folder.ts";
@@ -53,6 +56,24 @@ test("one line says that the tree is away, whoever asks for what, and one that i
   state.fails = () => true;
   await expect(served.ping()).rejects.toThrow(StorageUnavailable);
   expect(messages().slice(2)).toEqual([away]);
+});
+
+test("an outage goes on when other settings replace those of the repository, also without a flat one that was affected", () => {
+  const messages: string[] = [];
+  const record = (_context: object, message: string) => void messages.push(message);
+  const name = parseRepositoryName("debian");
+  const outage = new TreeOutage(name, { info: record, warn: record, error: record }, Date.now);
+  const failure = new StorageUnavailable(rootPath, "no gateway answers", { transient: true });
+  const flat = flatStateName(name, parseTreePath("extras"));
+  for (const each of [name, flat]) outage.noteFailure(each, failure);
+  const next = outage.handOver(name);
+  next.noteFailure(name, failure);
+  expect(messages).toHaveLength(1);
+  next.noteSuccess(name);
+  expect(messages).toEqual(["the tree is away: what was published is still served", "the tree is back"]);
+  // While all is well, nothing is handed over.
+  outage.handOver(name).noteSuccess(name);
+  expect(messages).toHaveLength(2);
 });
 
 test("a directory that cannot be read while the rest can be is no outage, and is logged once too", async () => {
