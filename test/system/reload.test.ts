@@ -290,3 +290,22 @@ test("without a server, and for a server that was told everything by flags, the 
   expect(output).toMatch(/^tahoe-apt: no server uses .*: there is nothing to reload\n$/);
   expect(exitCode).toBe(1);
 });
+
+test("counts of failed logins and of pings go on after a reload", async () => {
+  await write("bob", "the-password-of-bob\n");
+  const limits = "[limits.http]\npings_per_minute = 3\nfailed_logins_per_minute = 2";
+  const reader = `${table}[[repository.reader]]\nname = "bob"\npassword_file = "bob"\n`;
+  await configure(reader, limits);
+  expect((await reload()).exitCode).toBe(0);
+  const release = "debian/dists/sid/InRelease";
+  const wrong = basic("bob", "the-password-of-eve");
+  // One ping was sent before each test.
+  expect((await ping()).status).toBe(200);
+  expect(await statusOf(release, wrong)).toBe(401);
+  await configure(`${reader}[repository.suite.sid]\nvalid_for_seconds = 86400\n`, limits);
+  expect((await reload()).output).toContain("published with the new settings");
+  expect((await ping()).status).toBe(200);
+  expect((await ping()).status).toBe(429);
+  expect(await statusOf(release, wrong)).toBe(401);
+  expect(await statusOf(release, wrong)).toBe(429);
+});
