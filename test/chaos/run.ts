@@ -43,6 +43,8 @@ const token = "a-token-for-the-run-of-chaos";
 const stateMebibytes = 192;
 const clockJumps = [-7200, -120, -15, 0, 15, 120, 7200];
 const recoveryTimeoutMs = 120_000;
+/** How many uploads a calm waits for. */
+const uploadsInCalm = 2;
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-chaos-"));
@@ -272,13 +274,31 @@ class ChaosRun {
     this.#acknowledged.confirm();
     this.#isDoubtful = false;
     this.#isCalm = true;
-    // Another client may be busy with the publication of before; this one must see everything.
-    if (!(await this.#client.round()) && !(await this.#client.round()))
-      this.findings.violated("the server recovers", "no whole publication can be downloaded in calm");
+    await this.#download();
+    await this.#uploadsAcknowledged(during);
+    await this.#download();
     await this.#updateApt();
     if (this.#chance.isLikely(0.3)) {
       this.#happen("graceful stops");
       if (!(await this.#server.stop())) this.findings.violated("SIGTERM ends with exit code 0", during);
+    }
+  }
+
+  /** Another client may be busy with the publication of before; this one must see everything. */
+  async #download(): Promise<void> {
+    if (!(await this.#client.round()) && !(await this.#client.round()))
+      this.findings.violated("the server recovers", "no whole publication can be downloaded in calm");
+  }
+
+  /** Resolves when the server has acknowledged some more uploads. */
+  async #uploadsAcknowledged(during: string): Promise<void> {
+    const count = (): number => this.findings.counts.get("acknowledged uploads") ?? 0;
+    const wanted = count() + uploadsInCalm;
+    const begunMs = Date.now();
+    while (count() < wanted) {
+      if (Date.now() - begunMs > recoveryTimeoutMs)
+        return this.findings.violated("the server recovers", `no upload was acknowledged after ${during}`);
+      await pause(50, this.#stopping.signal);
     }
   }
 
