@@ -83,6 +83,8 @@ export class ChaosServer {
     const ended = once(child, "exit");
     child.kill("SIGTERM");
     await ended;
+    // It has not ended by itself.
+    this.#child = undefined;
     return child.exitCode === 0;
   }
 }

@@ -39,6 +39,8 @@ export class RawClient {
   readonly #keyring: string;
   #keys: readonly Key[] = [];
   #lastDateMs = 0;
+  /** Aborted at the end of the run, after which nothing is demanded of the server. */
+  #stopping = new AbortController().signal;
   #rounds = 0;
 
   constructor(options: RawClientOptions) {
@@ -55,6 +57,7 @@ export class RawClient {
   }
 
   async watch(signal: AbortSignal): Promise<void> {
+    this.#stopping = signal;
     while (!signal.aborted) {
       await this.round();
       await pause(20, signal);
@@ -165,12 +168,8 @@ export class RawClient {
   /** Fetches a file that must be there, over restarts of the server. @returns undefined if it may be lost */
   async #whole(path: string, isSame: () => boolean): Promise<Buffer | undefined> {
     const { findings } = this.#options;
-    for (
-      const begunMs = Date.now();
-      Date.now() - begunMs < maxOutageMs;
-      await pause(100, new AbortController().signal)
-    ) {
-      if (!isSame()) return undefined;
+    for (const begunMs = Date.now(); Date.now() - begunMs < maxOutageMs; await pause(100, this.#stopping)) {
+      if (!isSame() || this.#stopping.aborted) return undefined;
       const reply = await this.#get(path);
       if (reply?.status === 200) return reply.body;
       if (reply?.status === 404) {
