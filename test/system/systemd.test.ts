@@ -135,6 +135,75 @@ test("a missing credential is named in the journal, and the server does not star
   await machine.sh(`mv /root/metrics.token /etc/tahoe-apt/credentials/; systemctl restart ${unit}`);
 });
 
+describe("systemctl reload", () => {
+  const file = (): string => join(machine.root, "etc/tahoe-apt/tahoe-apt.toml");
+  let valid: string;
+  beforeAll(async () => {
+    valid = readFileSync(file(), "utf8");
+  });
+  afterAll(async () => {
+    writeFileSync(file(), valid);
+    await machine.sh(`systemctl reload ${unit}`);
+  });
+
+  const description = async (): Promise<string | undefined> =>
+    /^Description: (.*)$/m.exec(await (await fetch(`${url}/debian/dists/sid/InRelease`)).text())?.[1];
+
+  /** Reloads, and returns what systemd knows of the result. */
+  async function reload(): Promise<{ readonly succeeds: boolean; readonly status: string | undefined }> {
+    const succeeds = await machine.sh(`systemctl reload ${unit}`).then(
+      () => true,
+      () => false,
+    );
+    return { succeeds, status: /status=(\d+)/.exec(await show("ExecReload"))?.[1] };
+  }
+
+  /** Waits until the service has been active, reloading and active again. @param since when it last became active */
+  const reloadedSince = async (since: string): Promise<void> =>
+    await vi.waitFor(
+      async () => {
+        expect(await show("StateChangeTimestampMonotonic")).not.toBe(since);
+        expect(await show("ActiveState")).toBe("active");
+      },
+      { timeout: 30_000 },
+    );
+
+  test("puts a changed configuration into effect in the same process", async () => {
+    const pid = await show("MainPID");
+    const before = await show("StateChangeTimestampMonotonic");
+    writeFileSync(file(), `${valid}[repository.suite.sid]\ndescription = "after the reload"\n`);
+    expect(await reload()).toEqual({ succeeds: true, status: "0" });
+    expect(await description()).toBe("after the reload");
+    expect(await show("MainPID")).toBe(pid);
+    await reloadedSince(before);
+  });
+
+  test("of an invalid configuration fails and shows the exit code and the mistakes, and the former stays in effect", async () => {
+    const before = await show("StateChangeTimestampMonotonic");
+    writeFileSync(file(), `${valid}[repository.suite.sid]\ndescription = "invalid"\nnonsense = 1\n`);
+    expect(await reload()).toEqual({ succeeds: false, status: "2" });
+    expect(await machine.sh(`systemctl status ${unit} || true`)).toMatch(/ExecReload=.*status=2/);
+    expect(await journal()).toMatch(/nonsense: is not a known key/);
+    expect(await journal()).toContain("could not be reloaded: the previous one stays in effect");
+    expect(await description()).toBe("after the reload");
+    await reloadedSince(before);
+    // The server is still supervised: it can be reloaded again.
+    writeFileSync(
+      file(),
+      valid.replace("grace_period_seconds = 30", "grace_period_seconds = 29\ncache_bytes = 1000000"),
+    );
+    expect(await reload()).toEqual({ succeeds: false, status: "3" });
+    expect(await journal()).toContain("needs a restart: cache_bytes");
+    expect(await description()).not.toBe("after the reload");
+  });
+
+  test("by SIGHUP is told to systemd too: it sees the service reload, and end that", async () => {
+    const before = await show("StateChangeTimestampMonotonic");
+    await machine.sh(`systemctl kill --kill-whom=main --signal=HUP ${unit}`);
+    await reloadedSince(before);
+  });
+});
+
 test("a server whose event loop hangs is restarted", async () => {
   const hang = 'if (require("node:worker_threads").isMainThread) process.on("SIGUSR2", () => { for (;;); });\n';
   writeFileSync(join(machine.root, "srv/hang.cjs"), hang);
