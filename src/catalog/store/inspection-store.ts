@@ -172,11 +172,14 @@ function summaryOf(record: Buffer): Summary {
   return JSON.parse(record.toString("utf8", 0, end)) as Summary;
 }
 
-const hasChecksums = (record: Buffer): boolean => record.toString("latin1", 0, ownField.length) === ownField;
+/** The first field of other records begins with another letter. */
+const hasChecksums = (record: Buffer): boolean => record[letterAt] === ownField.charCodeAt(letterAt);
+const letterAt = 2;
 
 /** @param at the place of the checksum in the record @throws DamagedRecord */
 function verify(bytes: Buffer, record: Buffer, at: number): void {
-  if (record.toString("latin1", at, at + checksumLength) !== checksumOf(bytes)) throw new DamagedRecord();
+  const expected = Number.parseInt(record.toString("latin1", at, at + checksumLength), 16);
+  if (expected !== crc32(bytes)) throw new DamagedRecord();
 }
 
 const checksumOf = (bytes: string | Uint8Array): string => crc32(bytes).toString(16).padStart(checksumLength, "0");
