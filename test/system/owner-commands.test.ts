@@ -175,7 +175,7 @@ test("a running server uses a changed list at its next refresh, and its page sho
   await lists({ alice: ["hello"] });
   expect((await ping()).rejected).toMatchObject([{ code: "not-owner" }]);
   expect(await versions()).toEqual(["hello 1", "world 1"]);
-  expect(await (await fetch(`${url}/`)).text()).toContain("hello belongs to alice");
+  expect(await (await fetch(`${url}/-/rejects`)).text()).toContain("hello belongs to alice");
 });
 
 test("a running server reports the first owner, even if the tree alone would give another one", async () => {
