@@ -73,8 +73,8 @@ test("packages that take long to inspect do not delay other builders' packages",
   const attack = grid.answerTo(mallory).finally(() => {
     isOver = true;
   });
-  // The page lists the files that are being inspected.
-  const page = async () => await (await fetch(`${grid.url}/`)).text();
+  // This page also lists the files that are being inspected.
+  const page = async () => await (await fetch(`${grid.url}/-/rejects`)).text();
   await expect.poll(page, { timeout: 30_000 }).toContain("slow0_1_amd64.deb");
   const tookMs: number[] = [];
   for (let n = 0; n < 10 && !isOver; n++) tookMs.push(await aliceUploads(grid, `p${n}`));

@@ -27,7 +27,7 @@ test("names that no path can have, and a directory with a cap that the gateway d
     reason: expect.stringContaining("the gateway does not know the type of its cap"),
   });
   expect(await (await fetch(`${grid.url}/${place}/Packages`)).text()).toContain("Package: from-alice\n");
-  const page = await (await fetch(`${grid.url}/`)).text();
+  const page = await (await fetch(`${grid.url}/-/rejects`)).text();
   expect(page).toContain("the gateway does not know the type of its cap");
   expect(page).toContain("two\\nlines.deb");
 });

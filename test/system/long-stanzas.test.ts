@@ -42,7 +42,7 @@ test("apt reads an index with the longest stanzas that any setting allows, and l
     "long5200",
     "long6000",
   ]);
-  const page = await (await fetch(`${url}/`)).text();
+  const page = await (await fetch(`${url}/-/rejects`)).text();
   expect(page.match(/max_stanza_bytes = 1044480/g)).toHaveLength(2);
   const publicKey = await (await fetch(`${url}/key.asc`)).text();
   const apt = new AptRoot({ source: { url, suite: "sid", components: ["main"], publicKey } });
