@@ -23,7 +23,8 @@ export const addApi =
   (router, access) => {
     const byName = new Map<string, RepositoryData>(repositories.map((data) => [data.name, data]));
     const urlOf = (ctx: Context, name: RepositoryName) => `${access.originOf(ctx)}/${name}`;
-    const document = openApiDocument(version);
+    // Made on first use: a start need not wait for it.
+    let document: object | undefined;
 
     const route = (path: string, answer: (ctx: Context) => Promise<void> | void) =>
       router.all(path, async (ctx: Context) => {
@@ -36,7 +37,10 @@ export const addApi =
         }
       });
 
-    route(`${apiRoot}/openapi.json`, (ctx) => sendJson(ctx, document, "public"));
+    route(`${apiRoot}/openapi.json`, (ctx) => {
+      document ??= openApiDocument(version);
+      sendJson(ctx, document, "public");
+    });
     route(`${apiRoot}/repositories`, (ctx) => {
       const open = repositories.filter(({ name }) => !access.isPrivate(name));
       sendJson(ctx, { repositories: open.map(({ name }) => ({ name, url: urlOf(ctx, name) })) }, "public");
