@@ -6,7 +6,8 @@ import { placeOfRelation, RelationError, readBuildRelations, readRelations } fro
 import type { Stanza } from "./stanza.ts";
 import { fieldOf } from "./stanza.ts";
 
-const binaryRelations = [
+/** The relation fields of a binary package that apt reads. */
+export const binaryRelations = [
   "Pre-Depends",
   "Depends",
   "Recommends",
@@ -21,7 +22,8 @@ const binaryRelations = [
 /** @see dpkg's lib/dpkg/fields.c, f_dependency */
 const withoutAlternatives: ReadonlySet<string> = new Set(["Breaks", "Conflicts", "Replaces", "Provides"]);
 
-const sourceRelations = [
+/** The relation fields of a source package that apt reads. */
+export const sourceRelations = [
   "Build-Depends",
   "Build-Depends-Arch",
   "Build-Depends-Indep",

@@ -1,8 +1,9 @@
 // The forms of the JSON API's responses. The OpenAPI document is made from them.
 import { z } from "zod";
 import type { RejectCode } from "../../catalog/inspection/inspection.ts";
+import { sourceRelations } from "../../debian/apt-fields.ts";
 import { rejectAdvice } from "../data/reject-advice.ts";
-import { buildRelationFields, relationFields } from "../data/repository-data.ts";
+import { relationFields } from "../data/repository-data.ts";
 
 const list = <Entry extends z.ZodType>(entry: Entry) => z.array(entry).readonly();
 const text = z.string();
@@ -45,7 +46,7 @@ export const packageSummary = z.object({
 const person = z.object({ name: text, email: optional(text) });
 const sourceVersion = z.object({ name: text, version: text });
 const relationField = z.object({
-  field: z.enum([...relationFields, ...buildRelationFields]),
+  field: z.enum([...relationFields, ...sourceRelations]),
   groups: list(
     list(
       z.object({
@@ -88,7 +89,7 @@ export const dependent = z.object({
   name: text,
   suite: text,
   version: text,
-  field: z.enum([...relationFields, ...buildRelationFields]),
+  field: z.enum([...relationFields, ...sourceRelations]),
   on: text,
 });
 const rejectCode = z.enum(Object.keys(rejectAdvice) as [RejectCode, ...RejectCode[]]);

@@ -1,8 +1,10 @@
 // Answers queries about a repository, from its publications, its index of packages and its status.
+
 import { LRUCache } from "lru-cache";
 import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, tryParseTreePath } from "../../base/names.ts";
 import { realPathOf } from "../../catalog/layout/flat-tree.ts";
+import { sourceRelations } from "../../debian/apt-fields.ts";
 import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import { compareVersions } from "../../debian/version.ts";
@@ -49,7 +51,6 @@ import type {
 } from "./repository-data.ts";
 import {
   BadQuery,
-  buildRelationFields,
   maxChangelogCharacters,
   maxListedEntries,
   maxSearchCharacters,
@@ -381,7 +382,7 @@ export class PublishedData implements RepositoryData {
       standardsVersion: fieldOf(stanza, "Standards-Version"),
       architectures: list("Architecture", /\s+/),
       binaries: list("Binary", /,/),
-      relations: await this.#resolved(readRelationFields(stanza, buildRelationFields), row.suite, signal),
+      relations: await this.#resolved(readRelationFields(stanza, sourceRelations), row.suite, signal),
       files: sourceFiles(stanza).map(({ path, sizeBytes, sha256 }) => ({
         name: path.slice(path.lastIndexOf("/") + 1),
         path: suite === undefined ? path : publicPath(suite, path),

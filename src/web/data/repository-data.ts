@@ -2,6 +2,8 @@
 import { RepoError } from "../../base/errors.ts";
 import type { RepositoryName } from "../../base/names.ts";
 import type { RejectCode } from "../../catalog/inspection/inspection.ts";
+import type { sourceRelations } from "../../debian/apt-fields.ts";
+import { binaryRelations } from "../../debian/apt-fields.ts";
 
 /** A query is malformed, for example its cursor. */
 export class BadQuery extends RepoError {
@@ -209,29 +211,10 @@ export type DescriptionParagraph =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "verbatim"; readonly text: string };
 
-export const relationFields = [
-  "Pre-Depends",
-  "Depends",
-  "Recommends",
-  "Suggests",
-  "Enhances",
-  "Breaks",
-  "Conflicts",
-  "Replaces",
-  "Provides",
-  "Built-Using",
-] as const;
-export const buildRelationFields = [
-  "Build-Depends",
-  "Build-Depends-Arch",
-  "Build-Depends-Indep",
-  "Build-Conflicts",
-  "Build-Conflicts-Arch",
-  "Build-Conflicts-Indep",
-] as const;
+export const relationFields = [...binaryRelations, "Built-Using"] as const;
 
 export interface RelationField {
-  readonly field: (typeof relationFields)[number] | (typeof buildRelationFields)[number];
+  readonly field: (typeof relationFields)[number] | (typeof sourceRelations)[number];
   /** Each group is a list of alternatives, one of which suffices. */
   readonly groups: readonly (readonly RelationAlternative[])[];
 }
