@@ -112,7 +112,7 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   const { sessions, failedLogins: failures } = memory;
   const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log, failures });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
-  const { tokens, metricsToken, publicUrl, metrics, addRoutes } = options;
+  const { tokens, metricsToken, publicUrl, metrics, furtherRoutes } = options;
   const routes = createRoutes(
     {
       repositories: options.repositories,
@@ -124,7 +124,7 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       behindProxy,
       metrics,
       log,
-      ...(addRoutes !== undefined && { addRoutes }),
+      ...(furtherRoutes !== undefined && { furtherRoutes }),
     },
     basicAuth,
   );

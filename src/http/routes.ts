@@ -42,8 +42,11 @@ export interface RoutesOptions {
   /** Whether requests come from a trusted proxy, which sets X-Forwarded-Proto and appends the client to X-Forwarded-For. */
   readonly behindProxy?: boolean;
   readonly metrics: MetricsPage;
-  /** None by default. */
-  readonly addRoutes?: readonly AddRoutes[];
+  /**
+   * Loads further routes, when a request comes that no other route answers: a start need not wait for them. None by
+   * default.
+   */
+  readonly furtherRoutes?: () => Promise<readonly AddRoutes[]>;
   readonly log: Log;
 }
 
@@ -118,9 +121,16 @@ export function createRoutes(options: RoutesOptions, basicAuth: BasicAuth): Rout
       },
     }),
   );
-  const router = routerOf(options, basicAuth, (request) => underWay.get(request)?.context.id ?? newRequestId());
-  app.use(router.routes());
-  app.use(router.allowedMethods());
+  const access = accessOf(options, basicAuth, (request) => underWay.get(request)?.context.id ?? newRequestId());
+  app.use(answeredBy(ownRoutes(options, basicAuth)));
+  const { furtherRoutes } = options;
+  let further: Promise<Router<State>> | undefined;
+  if (furtherRoutes !== undefined) {
+    app.use(async (ctx, next) => {
+      further ??= furtherRoutes().then((adders) => routerWith(adders, access));
+      await answeredBy(await further)(ctx, next);
+    });
+  }
   const answer = app.callback();
   return (request, response, received) => {
     underWay.set(request, received);
@@ -133,14 +143,40 @@ function encodePath({ mount, rest, trailingSlash }: RequestPath): string {
   return `/${names.map(encodeURIComponent).join("/")}${trailingSlash && mount !== "" ? "/" : ""}`;
 }
 
+function answeredBy(router: Router<State>): Koa.Middleware<State> {
+  const routes = router.routes() as Koa.Middleware<State>;
+  const methods = router.allowedMethods() as Koa.Middleware<State>;
+  return async (ctx, next) => {
+    await routes(ctx, async () => {
+      await methods(ctx, next);
+    });
+  };
+}
+
+const newRouter = (): Router<State> => new Router<State>({ strict: true, sensitive: true });
+
+function routerWith(adders: readonly AddRoutes[], access: RouteAccess): Router<State> {
+  const router = newRouter();
+  for (const add of adders) add(router, access);
+  return router;
+}
+
 /** @param idOf returns the id of a request */
-function routerOf(
-  options: RoutesOptions,
+function accessOf(
+  { publicUrl, behindProxy = false }: RoutesOptions,
   readers: BasicAuth,
   idOf: (request: IncomingMessage) => string,
-): Router<State> {
-  const { repositories, tokens, metrics, metricsToken, publicUrl, behindProxy = false, log } = options;
-  const router = new Router<State>({ strict: true, sensitive: true });
+): RouteAccess {
+  return {
+    isPrivate: (name) => readers.isPrivate(name),
+    admit: (name, request) => readers.admit(name, request, idOf(request)),
+    originOf: (ctx) => publicUrl ?? originOf(ctx, behindProxy),
+  };
+}
+
+function ownRoutes(options: RoutesOptions, readers: BasicAuth): Router<State> {
+  const { repositories, tokens, metrics, metricsToken, log } = options;
+  const router = newRouter();
 
   const privateNames = new Set([...repositories.keys()].filter((name) => readers.isPrivate(name)));
 
@@ -171,7 +207,6 @@ function routerOf(
     ctx.set("Content-Type", metrics.contentType);
   });
 
-  const origin = (ctx: Koa.ParameterizedContext): string => publicUrl ?? originOf(ctx, behindProxy);
   for (const [name, repository] of repositories) {
     const pingHandler = new PingHandler(repository, tokens.get(name) ?? (() => []), {
       limits: options.pingLimits,
@@ -185,12 +220,6 @@ function routerOf(
     });
     router.get(`/-/ping/${name}`, (ctx) => pingHandler.describe(ctx));
   }
-  const access: RouteAccess = {
-    isPrivate: (name) => readers.isPrivate(name),
-    admit: (name, request) => readers.admit(name, request, idOf(request)),
-    originOf: origin,
-  };
-  for (const add of options.addRoutes ?? []) add(router, access);
   return router;
 }
 

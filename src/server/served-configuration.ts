@@ -6,7 +6,6 @@ import { messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
-import { ownVersion } from "../base/own-version.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { changesBetween, isSame, withoutRestart } from "../config/configuration-changes.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
@@ -16,11 +15,8 @@ import type { HttpError } from "../http/error-responses.ts";
 import type { RunningServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { ActivityLogs } from "../web/activity/activity-logs.ts";
-import { addApi } from "../web/api/api-routes.ts";
-import { addFeeds } from "../web/feeds/feed-routes.ts";
 import { renderErrorPage } from "../web/pages/error-page.ts";
 import type { PageSource } from "../web/pages/page-context.ts";
-import { addPages } from "../web/pages/page-routes.ts";
 import type { IndexThread } from "../web/search/index-thread.ts";
 import type { ReloadOutcome } from "./reload-outcome.ts";
 import type { PreparedRepository, ServerContext } from "./repository-service.ts";
@@ -87,6 +83,7 @@ export class ServedConfiguration {
   start(running: RunningServer): void {
     this.#running = running;
     for (const slot of this.#slots.values()) void this.#start(slot);
+    setTimeout(() => void loadWebRoutes(), webDelayMs).unref();
   }
 
   async stop(): Promise<void> {
@@ -170,17 +167,7 @@ export class ServedConfiguration {
       limits: limits.http,
       publicUrl,
       metrics,
-      addRoutes: [
-        addFeeds(
-          slots.map(({ service }) => service.data),
-          () => systemClock() / 1000,
-        ),
-        addPages(slots.map(pageSourceOf), () => systemClock() / 1000),
-        addApi(
-          slots.map(({ service }) => service.data),
-          ownVersion(),
-        ),
-      ],
+      furtherRoutes: async () => (await loadWebRoutes()).webRoutes(slots.map(pageSourceOf)),
       errorPage: renderErrorPage,
       observer: {
         answered(requestClass, status, durationSeconds, mount) {
@@ -195,6 +182,14 @@ export class ServedConfiguration {
     };
   }
 }
+
+const loadWebRoutes = () => import("./web-routes.ts");
+
+/**
+ * How long after the start the pages are loaded, unless they are requested before, in ms. First, apt is served; and an
+ * upgrade of the package must not replace the files of a server that has not loaded them.
+ */
+const webDelayMs = 5000;
 
 const pageSourceOf = (slot: RepositorySlot): PageSource => {
   const { data, activityLog } = slot.service;

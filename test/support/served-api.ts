@@ -20,7 +20,7 @@ export async function servedApi(served: ServedFolder, options: Partial<AppOption
   const index = new SearchIndex({ publications, thread, file: join(state, "search.sqlite"), log: silentLog });
   const data = new PublishedData({ repository, publications, index, keys: [] });
   const app = await startApp([repository], {
-    addRoutes: [addFeeds([data], () => Date.now() / 1000), addApi([data], "1")],
+    furtherRoutes: async () => [addFeeds([data], () => Date.now() / 1000), addApi([data], "1")],
     ...options,
   });
   onTestFinished(async () => {

@@ -35,7 +35,7 @@ export async function startApp(
     observer: { answered: (requestClass, status) => void answered.push({ requestClass, status }) },
     clock: systemClock,
     log,
-    addRoutes: [
+    furtherRoutes: async () => [
       addPages(
         repositories.map((repository) => ({ repository, data: someRepositoryData(repository) })),
         () => systemClock() / 1000,

@@ -67,7 +67,7 @@ test("a response that is not as documented is found", async () => {
   const { base } = await servedApi(served);
   const document = await (await fetch(`${base}/-/api/v1/openapi.json`)).json();
   const liar = await startApp([], {
-    addRoutes: [
+    furtherRoutes: async () => [
       (router) => {
         router.get("/-/api/v1/openapi.json", (ctx) => {
           ctx.body = JSON.stringify(document);

@@ -198,7 +198,7 @@ async function appWith(uploads: readonly Upload[], summary?: { readonly version:
         uploadedSeconds: undefined,
       },
   });
-  const app = await startApp([repository], { addRoutes: [addFeeds([data], () => 1_800_000_000)] });
+  const app = await startApp([repository], { furtherRoutes: async () => [addFeeds([data], () => 1_800_000_000)] });
   onTestFinished(() => app.stop(0));
   return app;
 }
