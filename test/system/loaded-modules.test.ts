@@ -1,6 +1,10 @@
 // A command loads only the modules that it needs, because loading all of them takes longer than most commands.
-import { expect, test } from "vitest";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
+import { ServerUnderTest } from "../support/server.ts";
 
 const module = (text: string): string => `data:text/javascript,${encodeURIComponent(text)}`;
 
@@ -30,6 +34,23 @@ test("the help of all commands loads them all", async () => {
   const loaded = await loadedBy("--help");
   expect(loaded).toEqual(expect.arrayContaining(["dist/commands/put.js", "dist/commands/verify.js"]));
   expect(loaded.some((path) => ofServersAlone.test(path))).toBe(true);
+});
+
+test("a server loads its pages after it has begun to serve", async () => {
+  const work = mkdtempSync(join(tmpdir(), "loaded-"));
+  mkdirSync(join(work, "tree"));
+  const flags = ["--folder", join(work, "tree"), "--name", "debian", "--state", join(work, "state")];
+  const server = await ServerUnderTest.start({ flags, env: { NODE_OPTIONS } });
+  onTestFinished(async () => {
+    await server.end();
+    rmSync(work, { recursive: true });
+  });
+  expect((await fetch(`${server.url}/debian/-/health`)).status).toBe(200);
+  const places = ["dist/http/routes.js", "serving debian", "dist/web/pages/page-routes.js"].map((text) =>
+    server.output.indexOf(text),
+  );
+  expect(places).not.toContain(-1);
+  expect(places).toEqual(places.toSorted((a, b) => a - b));
 });
 
 test("every command in the help can be loaded by its name", async () => {
