@@ -14,7 +14,7 @@ import { keyMetrics } from "./key-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
 import type { TreeObserver } from "./measured-tree.ts";
 import { stateMetrics } from "./state-metrics.ts";
-import { suiteMetrics } from "./suite-metrics.ts";
+import { suiteGauge, suiteMetrics } from "./suite-metrics.ts";
 import { webhookMetrics } from "./webhook-metrics.ts";
 
 const responseBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
@@ -279,20 +279,12 @@ function publishingMetrics({
   const surveyedAt = gauge("survey_timestamp_seconds", "When the whole tree was last surveyed without a failure.", [
     "repository",
   ]);
-  const ofCurrent = (name: string, help: string, readValue: (atMs: number) => number): void => {
-    new Gauge({
-      name: `tahoe_apt_${name}`,
-      help,
-      labelNames: ["repository", "suite"],
-      registers: [registry],
-      collect() {
-        this.reset();
-        for (const [repository, suites] of currentAtMs) {
-          for (const [suite, atMs] of suites) this.set({ repository, suite }, readValue(atMs));
-        }
-      },
+  const ofCurrent = (name: string, help: string, readValue: (atMs: number) => number): void =>
+    suiteGauge(registry, name, help, function* () {
+      for (const [repository, suites] of currentAtMs) {
+        for (const [suite, atMs] of suites) yield [repository, suite, readValue(atMs)];
+      }
     });
-  };
   ofCurrent(
     "publication_confirmed_timestamp_seconds",
     "When the current publication was last known to match the tree; after a start, the time of the start.",
