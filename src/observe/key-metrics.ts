@@ -11,36 +11,33 @@ export function keyMetrics(
   clock: Clock,
 ): (repository: RepositoryName, keys: readonly SigningKey[]) => void {
   const ends = new Map<RepositoryName, readonly SigningKey[]>();
-  new Gauge({
-    name: "tahoe_apt_signing_key_expires_in_seconds",
-    help:
-      "Deprecated: use tahoe_apt_signing_key_expiry_timestamp_seconds. " +
+  const gauge = (name: string, help: string, readValue: (expiresAtSeconds: number) => number): void => {
+    new Gauge({
+      name: `tahoe_apt_${name}`,
+      help,
+      labelNames: ["repository", "fingerprint"],
+      registers: [registry],
+      collect() {
+        // A key that was replaced must disappear.
+        this.reset();
+        for (const [repository, keys] of ends) {
+          for (const { fingerprint, expiresAtSeconds = Number.POSITIVE_INFINITY } of keys) {
+            this.set({ repository, fingerprint }, readValue(expiresAtSeconds));
+          }
+        }
+      },
+    });
+  };
+  gauge(
+    "signing_key_expires_in_seconds",
+    "Deprecated: use tahoe_apt_signing_key_expiry_timestamp_seconds. " +
       "Time until a signing key expires, negative once it has; +Inf for one that never does.",
-    labelNames: ["repository", "fingerprint"],
-    registers: [registry],
-    collect() {
-      // A key that was replaced must disappear.
-      this.reset();
-      for (const [repository, keys] of ends) {
-        for (const { fingerprint, expiresAtSeconds = Number.POSITIVE_INFINITY } of keys) {
-          this.set({ repository, fingerprint }, expiresAtSeconds - clock() / 1000);
-        }
-      }
-    },
-  });
-  new Gauge({
-    name: "tahoe_apt_signing_key_expiry_timestamp_seconds",
-    help: "When a signing key expires; +Inf for one that never does.",
-    labelNames: ["repository", "fingerprint"],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [repository, keys] of ends) {
-        for (const { fingerprint, expiresAtSeconds = Number.POSITIVE_INFINITY } of keys) {
-          this.set({ repository, fingerprint }, expiresAtSeconds);
-        }
-      }
-    },
-  });
+    (expiresAtSeconds) => expiresAtSeconds - clock() / 1000,
+  );
+  gauge(
+    "signing_key_expiry_timestamp_seconds",
+    "When a signing key expires; +Inf for one that never does.",
+    (expiresAtSeconds) => expiresAtSeconds,
+  );
   return (repository, keys) => void ends.set(repository, keys);
 }
