@@ -39,6 +39,11 @@ A configuration file (TOML) can define several repositories; its paths are relat
   log_format = "json"                         # or "text"; default: text on a terminal, JSON otherwise
   log_level = "info"                          # or "warn", "error", which leave out less important lines
   access_log = true                           # logs each request
+  [cluster]                                   # several servers of the same repositories share a Valkey or Redis
+  url = "redis://10.0.0.9:6379"               # or a list: see mode; also rediss:// (TLS, ca_file), redis+unix:///PATH
+  name = "apt"                                # of this fleet: several can share one Valkey
+  password_file = "valkey.password"
+  mode = "sentinel"                           # with sentinel_master; also "single" (one url) and "cluster"
   [limits.inspection]                         # also limits.tree, webapi, listing, folder, changelog, http
   max_file_bytes = 8589934592
   max_stanza_bytes = 262144                   # in an index; max_source_stanza_bytes for sources

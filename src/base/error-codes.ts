@@ -48,6 +48,8 @@ export type ErrorCode =
   | "indices/xz-form"
   | "signing/key-file"
   | "signing/unfit-key"
+  // The servers that share a Valkey.
+  | "cluster/unavailable"
   // The catalog of packages.
   | "catalog/inspector-failed"
   | "catalog/bad-override"

@@ -10,6 +10,8 @@ import { parsedBy } from "../base/parsed-by.ts";
 import type { Secret } from "../base/secret.ts";
 import { ownerPolicies } from "../catalog/suite/owner-rules.ts";
 import type { ViewRules } from "../catalog/suite/suite-view.ts";
+import type { ValkeySettings } from "../cluster/valkey-settings.ts";
+import { parseValkeyUrl } from "../cluster/valkey-settings.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
 import { defaultCheckSeconds } from "../health/health-check-schedule.ts";
@@ -340,6 +342,33 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
       };
     });
 
+  const cluster = z
+    .strictObject({
+      url: oneOrMore(parsedBy(parseValkeyUrl)),
+      mode: z.enum(["single", "sentinel", "cluster"]).optional(),
+      sentinel_master: text.default("mymaster"),
+      password_file: secretFile.optional(),
+      ca_file: parsedBy((raw) => readCertificates(pathOf(raw))).optional(),
+      name: text.regex(/^[A-Za-z0-9._-]{1,64}$/, "has other characters than letters, digits, '.', '_' and '-'"),
+    })
+    .transform(
+      ({
+        url: urls,
+        mode,
+        sentinel_master: sentinelMaster,
+        password_file: password,
+        ca_file: ca,
+        name,
+      }): ValkeySettings => ({
+        urls,
+        mode: mode ?? (urls.length > 1 ? "sentinel" : "single"),
+        sentinelMaster,
+        password,
+        ca,
+        name,
+      }),
+    );
+
   return z
     .strictObject({
       listen: parsedBy(parseListen).prefault(defaultListen),
@@ -356,6 +385,7 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
       log_format: z.enum(logFormats).optional(),
       log_level: z.enum(logLevels).default("info"),
       access_log: z.boolean().default(false),
+      cluster: cluster.optional(),
       limits: limitsFor(warn),
       repository: z.array(repository, "a [[repository]] is needed").min(1),
     })
@@ -368,6 +398,7 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
       }
       return {
         listen: raw.listen,
+        cluster: raw.cluster,
         stateDirectory: raw.state,
         publicUrl: raw.public_url,
         behindProxy: raw.behind_proxy,

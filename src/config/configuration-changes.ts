@@ -26,6 +26,7 @@ export interface ConfigurationChanges {
 
 const serverKeys = {
   listen: ["listen", "restart"],
+  cluster: ["cluster", "restart"],
   stateDirectory: ["state", "restart"],
   publicUrl: ["public_url", "reopen"],
   behindProxy: ["behind_proxy", "now"],
@@ -110,9 +111,9 @@ export function withoutRestart(before: Configuration, after: Configuration): Con
     const isUnchanged = isSame(before.limits[stage], after.limits[stage]);
     return [stage, isUnchanged ? before.limits[stage] : after.limits[stage]] as const;
   });
-  const { listen, stateDirectory, cacheBytes } = before;
+  const { listen, cluster, stateDirectory, cacheBytes } = before;
   const limits = Object.fromEntries(stages) as unknown as Limits;
-  return { ...after, limits, listen, stateDirectory, cacheBytes };
+  return { ...after, limits, listen, cluster, stateDirectory, cacheBytes };
 }
 
 function changedInRepository(before: RepositoryConfiguration, after: RepositoryConfiguration): Key[] {

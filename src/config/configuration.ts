@@ -7,6 +7,7 @@ import { defaultDirectoryLimits } from "../catalog/suite/directory-budget.ts";
 import type { OverrideRule } from "../catalog/suite/overrides.ts";
 import type { OwnerPolicy } from "../catalog/suite/owner-rules.ts";
 import type { ViewRules } from "../catalog/suite/suite-view.ts";
+import type { ValkeySettings } from "../cluster/valkey-settings.ts";
 import type { DigestAlgorithm } from "../debian/digests.ts";
 import { defaultHttpLimits } from "../http/app.ts";
 import { defaultChangelogLimits } from "../publishing/serve/changelog-process.ts";
@@ -126,6 +127,8 @@ export type Limits = typeof defaultLimits;
 
 export interface Configuration {
   readonly listen: { readonly host: string; readonly port: number };
+  /** The Valkey that several servers of the same repositories share; undefined: this server is alone. */
+  readonly cluster: ValkeySettings | undefined;
   readonly stateDirectory: string;
   /** The base of the URLs on pages, without a trailing slash; undefined: taken from each request. */
   readonly publicUrl: string | undefined;

@@ -33,6 +33,7 @@ const statuses = {
   "storage/gone": 404,
   "storage/unavailable": 503,
   "content/mismatch": 503,
+  "cluster/unavailable": 503,
 
   "server/listen-failed": 500,
   "server/internal": 500,

@@ -22,10 +22,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   verify: belowTheServer,
   health: belowTheServer,
   http: ["base", "debian", "publishing"],
+  cluster: ["base", "catalog", "publishing"],
   web: ["base", "debian", "catalog", "indices", "publishing", "http"],
   client: ["base", "debian", "storage", "catalog"],
   observe: ["base", "storage", "signing", "publishing"],
-  config: [...belowTheServer, "http", "web", "client", "health"],
+  config: [...belowTheServer, "cluster", "http", "web", "client", "health"],
 };
 
 /**

@@ -1,0 +1,134 @@
+// The connection to Valkey (or Redis): what ioredis needs to fail fast, and to come back by itself.
+
+import type { CommonRedisOptions, RedisCommander } from "ioredis";
+import { Cluster, Redis } from "ioredis";
+import { messageOf, RepoError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { ValkeySettings } from "./valkey-settings.ts";
+import { addressOf } from "./valkey-settings.ts";
+
+/** Valkey does not answer, or answers with an error. */
+export class ValkeyUnavailable extends RepoError {
+  readonly code = "cluster/unavailable";
+}
+
+/** The commands of one server and of a Redis Cluster. */
+export type Commands = RedisCommander;
+
+/** How long a command may take. Valkey answers within milliseconds or not at all. */
+const commandTimeoutMs = 2000;
+const connectTimeoutMs = 2000;
+/** How long to wait between attempts to connect. */
+const maxReconnectMs = 500;
+
+/**
+ * A connection for commands and one for subscriptions. Commands fail at once while there is no connection; both
+ * connect again by themselves, for ever.
+ */
+export class Valkey {
+  /** All keys and channels begin with this. The braces keep them in one slot of a Redis Cluster. */
+  readonly prefix: string;
+  readonly #commands: Redis | Cluster;
+  readonly #subscriber: Redis | Cluster;
+  readonly #log: Log;
+  readonly #listeners = new Map<string, (message: Buffer) => void>();
+  #isLogged = false;
+
+  constructor(settings: ValkeySettings, log: Log) {
+    this.prefix = `{tahoe-apt:${settings.name}}:`;
+    this.#log = log;
+    this.#commands = open(settings, {});
+    this.#subscriber = open(settings, { autoResubscribe: true });
+    for (const connection of [this.#commands, this.#subscriber])
+      connection.on("error", (thrown: unknown) => this.#noteError(thrown));
+    this.#commands.on("ready", () => this.#noteReady());
+    this.#subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) =>
+      this.#listeners.get(channel.toString())?.(message),
+    );
+  }
+
+  /** Whether commands can be sent now. */
+  get isConnected(): boolean {
+    return this.#commands.status === "ready";
+  }
+
+  /** Runs some commands. @throws ValkeyUnavailable instead of the library's errors */
+  async run<Value>(commands: (redis: Commands) => Promise<Value>): Promise<Value> {
+    try {
+      return await commands(this.#commands as unknown as Commands);
+    } catch (thrown) {
+      throw new ValkeyUnavailable(`Valkey does not answer: ${messageOf(thrown)}`);
+    }
+  }
+
+  /** Calls a function at each connection, also at the present one. Its errors are its own affair. */
+  onReady(listener: () => void): void {
+    this.#commands.on("ready", listener);
+    if (this.isConnected) listener();
+  }
+
+  /** Receives the messages of a channel, also after the connection was lost and made again; those meanwhile are lost. */
+  async subscribe(channel: string, listener: (message: Buffer) => void): Promise<void> {
+    const name = this.prefix + channel;
+    this.#listeners.set(name, listener);
+    const subscribed = () => this.#subscriber.subscribe(name).catch(() => undefined);
+    // ioredis resubscribes what was subscribed once; a first attempt without a connection is repeated here.
+    this.#subscriber.on("ready", () => void subscribed());
+    if (this.#subscriber.status === "ready") await subscribed();
+  }
+
+  close(): void {
+    this.#commands.disconnect();
+    this.#subscriber.disconnect();
+  }
+
+  /** An outage is logged once. */
+  #noteError(thrown: unknown): void {
+    if (this.#isLogged) return;
+    this.#isLogged = true;
+    this.#log.error({ error: messageOf(thrown) }, "Valkey is away");
+  }
+
+  #noteReady(): void {
+    if (this.#isLogged) this.#log.info({}, "Valkey is back");
+    this.#isLogged = false;
+  }
+}
+
+function open(
+  { urls, mode, sentinelMaster, password: secret, ca }: ValkeySettings,
+  further: Pick<CommonRedisOptions, "autoResubscribe">,
+): Redis | Cluster {
+  const password = secret?.reveal();
+  const isTls = urls.some((url) => url.startsWith("rediss:") || url.startsWith("valkeys:"));
+  const options = {
+    ...further,
+    ...(password !== undefined && { password }),
+    ...(isTls && { tls: ca === undefined ? {} : { ca } }),
+    commandTimeout: commandTimeoutMs,
+    connectTimeout: connectTimeoutMs,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    enableAutoPipelining: true,
+    retryStrategy: (attempts: number) => Math.min(attempts * 50, maxReconnectMs),
+  };
+  const hosts = urls.map(addressOf);
+  const [first] = hosts;
+  if (mode === "cluster")
+    return new Cluster(
+      hosts.map(({ host, port }) => ({ host, port })),
+      { redisOptions: options, enableOfflineQueue: false, clusterRetryStrategy: options.retryStrategy },
+    );
+  if (mode === "sentinel") {
+    const sentinels = hosts.map(({ host, port }) => ({ host, port }));
+    return new Redis({
+      ...options,
+      sentinels,
+      name: sentinelMaster,
+      sentinelRetryStrategy: options.retryStrategy,
+      ...(isTls && { enableTLSForSentinelMode: true, sentinelTLS: options.tls }),
+      ...(password !== undefined && { sentinelPassword: password }),
+    });
+  }
+  return new Redis({ ...options, ...first });
+}
