@@ -251,8 +251,10 @@ function buildProgramPackage(stage, { tarball, architecture, version, engines, d
   write(join(documents, "copyright"), copyright(library));
   writeGzipped(join(documents, "CHANGELOG.md.gz"), readFileSync(join(root, "CHANGELOG.md")));
   writeGzipped(join(documents, "changelog.gz"), debianChangelog({ name: "tahoe-apt", version, dateSeconds }));
-  for (const name of readdirSync(join(root, "docs")).filter((each) => each.endsWith(".md"))) {
-    write(join(documents, name), readFileSync(join(root, "docs", name)));
+  for (const folder of ["", "reference"]) {
+    for (const name of readdirSync(join(root, "docs", folder)).filter((each) => each.endsWith(".md"))) {
+      write(join(documents, folder, name), readFileSync(join(root, "docs", folder, name)));
+    }
   }
   for (const name of readdirSync(join(root, "docs/examples/proxies"))) {
     write(join(documents, "examples/proxies", name), readFileSync(join(root, "docs/examples/proxies", name)));

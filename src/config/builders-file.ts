@@ -9,6 +9,7 @@ import { readSecret, readTomlAs } from "./config-values.ts";
 import type { BuilderConfiguration, RepositoryConfiguration } from "./configuration.ts";
 import type { PathOf } from "./file-paths.ts";
 import { pathsFrom } from "./file-paths.ts";
+import { since010 } from "./key-documentation.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 
 /**
@@ -18,10 +19,25 @@ import { rereadWhenChanged } from "./reread-file.ts";
 export const builderIn = (pathOf: PathOf, warn: (text: string) => void) =>
   z
     .strictObject({
-      name: z.string().min(1),
-      token_file: parsedBy((raw) => readSecret(pathOf(raw), warn)),
-      directory: parsedBy(parseTreePath),
-      packages: z.array(parsedBy(parsePackagePattern)).optional(),
+      name: z.string().min(1).meta(since010("The builder's name, on pages and in the log.")),
+      token_file: parsedBy((raw) => readSecret(pathOf(raw), warn)).meta(
+        since010("The token that the builder's pings send, a secret.", { form: "file" }),
+      ),
+      directory: parsedBy(parseTreePath).meta(
+        since010("Where its packages are, such as `dists/sid/main/binary-amd64/alice`.", {
+          form: "directory of the tree",
+        }),
+      ),
+      packages: z
+        .array(parsedBy(parsePackagePattern).meta({ form: "pattern" }))
+        .optional()
+        .meta(
+          since010(
+            "The builder owns these names, and may publish no others. `!` before a pattern excludes names; `*` alone " +
+              "allows every name without an owner.",
+            { byDefault: "every name without an owner, as `package_owners` says" },
+          ),
+        ),
     })
     .transform(({ token_file: token, ...raw }): BuilderConfiguration => ({ ...raw, token }));
 

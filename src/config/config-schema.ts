@@ -36,11 +36,15 @@ import {
 import type {
   BuilderConfiguration,
   Configuration,
+  Limits,
   RepositoryConfiguration,
   SuiteConfiguration,
 } from "./configuration.ts";
 import { defaultLimits } from "./configuration.ts";
 import { credentialPaths, pathsFrom } from "./file-paths.ts";
+import type { KeyDocumentation } from "./key-documentation.ts";
+import { since010 } from "./key-documentation.ts";
+import { limitDocumentation, stageDocumentation } from "./limit-documentation.ts";
 import { defaultState } from "./named-files.ts";
 import { overrideRule } from "./overrides-file.ts";
 
@@ -72,12 +76,14 @@ export interface Surroundings {
 
 /** A list, or its only member alone. */
 const oneOrMore = <Member extends z.ZodType>(member: Member, max = Number.POSITIVE_INFINITY) =>
-  z.preprocess((raw) => (typeof raw === "string" ? [raw] : raw), z.array(member).min(1).max(max));
+  z
+    .preprocess((raw) => (typeof raw === "string" ? [raw] : raw), z.array(member).min(1).max(max))
+    .meta({ orItsMember: true });
 
 const text = z.string().min(1);
 const positive = z.number().int().positive();
 /** 24 days. Node's timers count milliseconds in 31 bits, which is some hours more; a longer timer fires at once. */
-const maxTimerSeconds = 24 * 24 * 3600;
+export const maxTimerSeconds = 24 * 24 * 3600;
 /** The resolution of these timers. */
 const minTimerSeconds = 0.001;
 
@@ -89,18 +95,26 @@ const keyOfLimit = (name: string): string => configurationKey(name).replace(/_ms
  * fractions, and not longer than Node's timers allow. The keys of earlier versions in ms (`x_ms`) are accepted with a
  * warning.
  */
-function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
-  stage: string,
-  defaults: Stage,
-  warn: (text: string) => void,
-) {
-  const entries = Object.entries<number>(defaults).map(([name, value]) => ({ name, key: keyOfLimit(name), value }));
-  const keys = entries.flatMap(({ name, key }): [string, z.ZodType<number | undefined>][] => {
-    if (!key.endsWith("_seconds")) return [[key, positive.optional()]];
-    if (!name.endsWith("Ms")) return [[key, positive.max(maxTimerSeconds).optional()]];
+function limitsOf<Name extends keyof Limits>(stage: Name, warn: (text: string) => void) {
+  const documentation: Readonly<Record<string, KeyDocumentation>> = limitDocumentation[stage];
+  const entries = Object.entries<number>({ ...defaultLimits[stage] }).map(([name, value]) => ({
+    name,
+    key: keyOfLimit(name),
+    value,
+  }));
+  const keys = entries.flatMap(({ name, key, value }): [string, z.ZodType<number | undefined>][] => {
+    const documented = { ...documentation[name], default: name.endsWith("Ms") ? value / 1000 : value };
+    if (!key.endsWith("_seconds")) return [[key, positive.optional().meta(documented)]];
+    if (!name.endsWith("Ms")) return [[key, positive.max(maxTimerSeconds).optional().meta(documented)]];
     return [
-      [key, z.number().min(minTimerSeconds).max(maxTimerSeconds).optional()],
-      [configurationKey(name), positive.max(maxTimerSeconds * 1000).optional()],
+      [key, z.number().min(minTimerSeconds).max(maxTimerSeconds).optional().meta(documented)],
+      [
+        configurationKey(name),
+        positive
+          .max(maxTimerSeconds * 1000)
+          .optional()
+          .meta({ deprecated: true }),
+      ],
     ];
   });
   return z
@@ -119,46 +133,105 @@ function limitsOf<Stage extends { readonly [Name in keyof Stage]: number }>(
         }
         return inSeconds === undefined ? (inMs ?? value) : Math.round(inSeconds * 1000);
       };
-      return Object.fromEntries(entries.map((entry) => [entry.name, limitOf(entry)])) as unknown as Stage;
-    });
+      return Object.fromEntries(entries.map((entry) => [entry.name, limitOf(entry)])) as unknown as Limits[Name];
+    })
+    .meta(stageDocumentation[stage]);
 }
 
 const limitsFor = (warn: (text: string) => void) =>
   z
     .strictObject({
-      tree: limitsOf("tree", defaultLimits.tree, warn),
-      webapi: limitsOf("webapi", defaultLimits.webapi, warn),
-      listing: limitsOf("listing", defaultLimits.listing, warn),
-      folder: limitsOf("folder", defaultLimits.folder, warn),
-      inspection: limitsOf("inspection", defaultLimits.inspection, warn),
-      directory: limitsOf("directory", defaultLimits.directory, warn),
-      changelog: limitsOf("changelog", defaultLimits.changelog, warn),
-      http: limitsOf("http", defaultLimits.http, warn),
-      webhook: limitsOf("webhook", defaultLimits.webhook, warn),
+      tree: limitsOf("tree", warn),
+      webapi: limitsOf("webapi", warn),
+      listing: limitsOf("listing", warn),
+      folder: limitsOf("folder", warn),
+      inspection: limitsOf("inspection", warn),
+      directory: limitsOf("directory", warn),
+      changelog: limitsOf("changelog", warn),
+      http: limitsOf("http", warn),
+      webhook: limitsOf("webhook", warn),
     })
-    .prefault({});
+    .prefault({})
+    .meta(since010("Limits prevent one package, builder or client from using up what all others need."));
+
+const pattern = text.meta({ form: "pattern" });
 
 const view = z
-  .strictObject({ show: z.array(text).min(1), hide: z.array(text), max_age_seconds: positive, newest: positive })
+  .strictObject({
+    show: z
+      .array(pattern)
+      .min(1)
+      .meta(since010("Shows only packages of these names.", { byDefault: "all" })),
+    hide: z.array(pattern).meta(since010("Hides packages of these names.")),
+    max_age_seconds: positive.meta(since010("Hides packages that were first linked longer ago.")),
+    newest: positive.meta(
+      since010(
+        "How many versions of each package and architecture are shown: the newest in Debian's order. What another " +
+          "rule hides does not count.",
+        { unit: "versions", byDefault: "all" },
+      ),
+    ),
+  })
   .partial()
   .transform(({ max_age_seconds: maxAgeSeconds, ...raw }): ViewRules => ({ ...raw, maxAgeSeconds }));
 
+const asRepository = { byDefault: "as the repository" };
+const falseByDefault = { byDefault: "`false`" };
+
 const suite = z
   .strictObject({
-    codename: text,
-    version: text,
-    description: text,
-    not_automatic: z.boolean(),
-    but_automatic_upgrades: z.boolean(),
-    valid_for_seconds: z.number().int().min(minValiditySeconds),
-    signed_by: z.boolean(),
-    translations: z.boolean(),
-    pdiffs: z.boolean(),
-    contents: z.boolean(),
+    codename: text.meta(since010("`Codename` in Release.", { byDefault: "the name of the suite" })),
+    version: text.meta(since010("`Version` in Release, as in `13.2`.")),
+    description: text.meta(since010("`Description` in Release.", asRepository)),
+    not_automatic: z
+      .boolean()
+      .meta(
+        since010("`NotAutomatic: yes`: apt installs nothing from the suite unless it is asked to.", falseByDefault),
+      ),
+    but_automatic_upgrades: z
+      .boolean()
+      .meta(
+        since010(
+          "`ButAutomaticUpgrades: yes`: apt upgrades what was installed from the suite. Needs `not_automatic = true`.",
+          falseByDefault,
+        ),
+      ),
+    valid_for_seconds: z
+      .number()
+      .int()
+      .min(minValiditySeconds)
+      .meta(
+        since010("`Valid-Until` in Release: clients reject an older one. The server renews it automatically.", {
+          byDefault: "no limit",
+        }),
+      ),
+    signed_by: z
+      .boolean()
+      .meta(
+        since010(
+          "`Signed-By` in Release: clients then accept only the present signing keys. Needs `valid_for_seconds`.",
+          falseByDefault,
+        ),
+      ),
+    translations: z.boolean().meta(since010("As in `[[repository]]`, for this suite.", asRepository)),
+    pdiffs: z.boolean().meta(since010("As in `[[repository]]`, for this suite.", asRepository)),
+    contents: z.boolean().meta(since010("As in `[[repository]]`, for this suite.", asRepository)),
     // "as-found" is the name of earlier versions for "prebuilt".
-    indices: z.preprocess((raw) => (raw === "as-found" ? "prebuilt" : raw), z.enum(["made", "prebuilt"])),
-    view,
-    package_owners: z.enum(ownerPolicies),
+    indices: z
+      .preprocess((raw) => (raw === "as-found" ? "prebuilt" : raw), z.enum(["made", "prebuilt"]))
+      .meta(
+        since010(
+          "`made`: the server makes the indices from the packages. `prebuilt`: it serves those in the tree unchanged.",
+          { byDefault: "`made`" },
+        ),
+      ),
+    view: view.meta(
+      since010(
+        "Rules that hide packages of the suite from the indices. They delete nothing, and packages stay available " +
+          "under their paths in the tree. `*` and `?` in a pattern stand for any characters and for one.",
+      ),
+    ),
+    package_owners: z.enum(ownerPolicies).meta(since010("As in `[[repository]]`, for this suite.", asRepository)),
   })
   .partial()
   .refine((raw) => raw.but_automatic_upgrades !== true || raw.not_automatic === true, {
@@ -223,15 +296,31 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
   }));
   // In HTTP basic authentication, a colon ends the name.
   const readerName = text.regex(/^[^:\p{Cc}]+$/u, "holds a colon or a control character");
-  const reader = z.strictObject({ name: readerName, password_file: secretFile });
+  const reader = z.strictObject({
+    name: readerName.meta(since010("The name that apt sends.")),
+    password_file: secretFile.meta(since010("The password that apt sends, a secret.", { form: "file" })),
+  });
   const webhookSecret = parsedBy((raw) => parseWebhookSecret(readSecret(pathOf(raw), warn)));
   const webhook = z
     .strictObject({
-      url: parsedBy(parseWebhookUrl),
-      allow_http: z.boolean().default(false),
-      secret_file: oneOrMore(webhookSecret, maxWebhookSecrets),
-      suites: z.array(text).min(1).optional(),
-      timeout_seconds: positive.max(maxWebhookTimeoutSeconds).default(defaultWebhookTimeoutSeconds),
+      url: parsedBy(parseWebhookUrl).meta(
+        since010("Where events are posted. `https`, or an address of this machine or of a private network.", {
+          form: "URL",
+        }),
+      ),
+      allow_http: z.boolean().default(false).meta(since010("Permits `http` to any address.")),
+      secret_file: oneOrMore(webhookSecret.meta({ form: "file" }), maxWebhookSecrets).meta(
+        since010("The secret that signs requests: `whsec_` and base64. Two while it is replaced: each signs."),
+      ),
+      suites: z
+        .array(pattern)
+        .min(1)
+        .optional()
+        .meta(since010("Only events of these suites.", { byDefault: "all suites" })),
+      timeout_seconds: positive
+        .max(maxWebhookTimeoutSeconds)
+        .default(defaultWebhookTimeoutSeconds)
+        .meta(since010("The time for a response.")),
     })
     .refine(({ url, allow_http: isAllowed }) => isAllowed || isConfidential(url), {
       path: ["url"],
@@ -253,38 +342,147 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
 
   const repository = z
     .strictObject({
-      name: parsedBy(parseRepositoryName),
-      webapi: oneOrMore(parsedBy(parseWebUrl)),
-      readcap_file: capFile,
-      gateway_ca_file: parsedBy((raw) => readCertificates(pathOf(raw))),
-      folder,
-      origin: text,
-      label: text,
-      description: text,
-      translations: z.boolean(),
-      pdiffs: z.boolean(),
-      contents: z.boolean(),
-      export_directory: path,
-      publish_bundle_file: parsedBy(pathOf),
-      flat: z.array(parsedBy(parseFlat)),
-      digests: z.array(z.enum(digestAlgorithms)),
-      release_digests: z.array(z.enum(digestAlgorithms)),
-      dates_after: parsedBy(parseDate),
-      date_lag_seconds: z.number().int().min(minDateLagSeconds).max(maxDateLagSeconds),
-      signing_key_file: oneOrMore(keyFile, maxSigningKeys),
-      signing_passphrase_file: oneOrMore(secretFile, maxSigningKeys),
-      archive_keyring: parsedBy(parseComponent),
-      package_owners: z.enum(ownerPolicies),
-      ping_token_file: secretFile,
-      reader: z.array(reader),
-      webhook: webhooks,
-      override: z.array(overrideRule),
-      suite: z.record(parsedBy(parseSuite), suite),
-      builder: z.array(builderIn(pathOf, warn)),
-      builders_file: buildersFile,
+      name: parsedBy(parseRepositoryName).meta(
+        since010("The repository is served at `/NAME/`. A table that is added or removed is taken over by a reload."),
+      ),
+      webapi: oneOrMore(parsedBy(parseWebUrl).meta({ form: "URL" }))
+        .optional()
+        .meta(since010("The Tahoe gateways that read the tree. If one fails, the next is used.")),
+      readcap_file: capFile
+        .optional()
+        .meta(since010("The read cap of the tree, a secret. `webapi` needs it.", { form: "file" })),
+      gateway_ca_file: parsedBy((raw) => readCertificates(pathOf(raw)))
+        .optional()
+        .meta(
+          since010("Certificates in PEM that are trusted for `https` gateways, besides the public authorities.", {
+            form: "file",
+          }),
+        ),
+      folder: folder
+        .optional()
+        .meta(
+          since010("A local folder that is served, in place of `webapi` and `readcap_file`.", { form: "directory" }),
+        ),
+      origin: text.optional().meta(since010("`Origin` in Release.", { byDefault: "`name`" })),
+      label: text.optional().meta(since010("`Label` in Release.", { byDefault: "`name`" })),
+      description: text.optional().meta(since010("`Description` in Release, for all suites.")),
+      translations: z
+        .boolean()
+        .default(false)
+        .meta(
+          since010("Packages has only the first lines of descriptions, and `i18n/Translation-en` has the long ones."),
+        ),
+      pdiffs: z
+        .boolean()
+        .default(true)
+        .meta(since010("Patches between versions of an index, with which apt updates it.")),
+      contents: z.boolean().default(true).meta(since010("Contents indices, which say what file is in what package.")),
+      export_directory: path
+        .optional()
+        .meta(since010("A static web site is written there after each publication.", { form: "directory" })),
+      publish_bundle_file: parsedBy(pathOf)
+        .optional()
+        .meta(
+          since010(
+            "The bundle with the write caps for indices in the tree, which are written after each publication.",
+            {
+              form: "file",
+            },
+          ),
+        ),
+      flat: z
+        .array(parsedBy(parseFlat).meta({ form: "directory of the tree" }))
+        .default([])
+        .meta(since010("Flat repositories: directories of packages without `dists`. The root may always be one.")),
+      digests: z
+        .array(z.enum(digestAlgorithms))
+        .default(["md5", "sha256"])
+        .meta(since010("Hashes of packages in the indices. SHA256 is always there.")),
+      release_digests: z
+        .array(z.enum(digestAlgorithms))
+        .default(["sha256"])
+        .meta(since010("Hashes of indices in Release. SHA256 is always there.")),
+      dates_after: parsedBy(parseDate)
+        .optional()
+        .meta(
+          since010("After a loss of the state: the last `Date` that clients received. All new ones will be later.", {
+            form: "date as in Release",
+          }),
+        ),
+      date_lag_seconds: z
+        .number()
+        .int()
+        .min(minDateLagSeconds)
+        .max(maxDateLagSeconds)
+        .default(defaultDateLagSeconds)
+        .meta(since010("How far the `Date` of Release lags behind the newest upload, for clients with slow clocks.")),
+      signing_key_file: oneOrMore(keyFile.meta({ form: "file" }), maxSigningKeys)
+        .optional()
+        .meta(
+          since010("Secret OpenPGP keys, ASCII-armoured. Each of them signs.", {
+            byDefault: "a key that is generated in `state`",
+          }),
+        ),
+      signing_passphrase_file: oneOrMore(secretFile.meta({ form: "file" }), maxSigningKeys)
+        .optional()
+        .meta(since010("Passphrases of these keys, in any order.")),
+      archive_keyring: parsedBy(parseComponent)
+        .optional()
+        .meta(
+          since010("The component that gets the package `NAME-archive-keyring` with the public keys.", {
+            form: "component",
+          }),
+        ),
+      package_owners: z
+        .enum(ownerPolicies)
+        .default("any")
+        .meta(
+          since010(
+            "Who may publish a name that is in no builder's `packages`: every builder (`any`), the one that linked it " +
+              "first (`first`), or only the operator (`listed`).",
+          ),
+        ),
+      ping_token_file: secretFile.optional().meta(
+        since010("The token for pings of the whole tree. Builders have their own.", {
+          form: "file",
+          byDefault: "without builders, a token that is generated in `state`",
+        }),
+      ),
+      reader: z
+        .array(reader)
+        .optional()
+        .meta(since010("A repository with readers is private: apt must authenticate as one of them (HTTP Basic).")),
+      webhook: webhooks
+        .optional()
+        .meta(since010("A URL that is told about each publication by a signed POST (Standard Webhooks).")),
+      override: z
+        .array(overrideRule)
+        .optional()
+        .meta(
+          since010(
+            "Sets fields of packages in the indices. `tahoe-apt override` and `tahoe-apt phase` do the same, and " +
+              "their rules come after these. The last rule for a field takes effect.",
+          ),
+        ),
+      suite: z
+        .record(parsedBy(parseSuite), suite)
+        .optional()
+        .meta(
+          since010(
+            "The settings of one suite. A suite of the tree needs no table, except if its name has a slash: " +
+              '`[repository.suite."bookworm/updates"]`.',
+          ),
+        ),
+      builder: z
+        .array(builderIn(pathOf, warn))
+        .optional()
+        .meta(since010("A builder may ping its directory, and upload to it with its bundle.")),
+      builders_file: buildersFile.optional().meta(
+        since010("A TOML file with further `[[builder]]` tables. The server reads it again when it changes.", {
+          form: "file",
+        }),
+      ),
     })
-    .partial()
-    .required({ name: true })
     .transform((raw): RepositoryConfiguration => {
       const readCap = raw.readcap_file ?? environment.readCap;
       const pingToken = raw.ping_token_file ?? environment.pingToken;
@@ -296,7 +494,7 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
       if (builders(warn).some(({ token }) => token.reveal().length < shortestGoodTokenLength)) {
         warn(`${raw.name}: a ping token with fewer than ${shortestGoodTokenLength} characters can be guessed`);
       }
-      if (raw.flat !== undefined && (raw.export_directory ?? raw.publish_bundle_file) !== undefined) {
+      if (raw.flat.length > 0 && (raw.export_directory ?? raw.publish_bundle_file) !== undefined) {
         warn(`${raw.name}: flat repositories are neither exported nor published into the tree`);
       }
       const readers = (raw.reader ?? []).map(({ name, password_file: password }) => ({ name, password }));
@@ -322,16 +520,16 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
         description: raw.description,
         exportDirectory: raw.export_directory,
         publishBundleFile: raw.publish_bundle_file,
-        flat: [...new Set([...(raw.flat ?? []), rootPath])],
-        packageOwners: raw.package_owners ?? "any",
-        translations: raw.translations ?? false,
-        pdiffs: raw.pdiffs ?? true,
-        contents: raw.contents ?? true,
+        flat: [...new Set([...raw.flat, rootPath])],
+        packageOwners: raw.package_owners,
+        translations: raw.translations,
+        pdiffs: raw.pdiffs,
+        contents: raw.contents,
         suites: new Map(Object.entries(raw.suite ?? {})),
-        digests: withSha256(raw.digests ?? ["md5"]),
-        releaseDigests: withSha256(raw.release_digests ?? []),
+        digests: withSha256(raw.digests),
+        releaseDigests: withSha256(raw.release_digests),
         datesAfterSeconds: raw.dates_after,
-        dateLagSeconds: raw.date_lag_seconds ?? defaultDateLagSeconds,
+        dateLagSeconds: raw.date_lag_seconds,
         archiveKeyring: raw.archive_keyring,
         signingKeys: raw.signing_key_file ?? [],
         signingPassphrases: raw.signing_passphrase_file ?? [],
@@ -344,12 +542,32 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
 
   const cluster = z
     .strictObject({
-      url: oneOrMore(parsedBy(parseValkeyUrl)),
-      mode: z.enum(["single", "sentinel", "cluster"]).optional(),
-      sentinel_master: text.default("mymaster"),
-      password_file: secretFile.optional(),
-      ca_file: parsedBy((raw) => readCertificates(pathOf(raw))).optional(),
-      name: text.regex(/^[A-Za-z0-9._-]{1,64}$/, "has other characters than letters, digits, '.', '_' and '-'"),
+      url: oneOrMore(parsedBy(parseValkeyUrl).meta({ form: "URL" })).meta(
+        since010(
+          "The server, the Sentinels, or some nodes of the cluster: `redis://HOST:PORT/DATABASE`, `rediss://` with " +
+            "TLS, or `redis+unix:///PATH`. Without a password.",
+        ),
+      ),
+      mode: z
+        .enum(["single", "sentinel", "cluster"])
+        .optional()
+        .meta(
+          since010("What the URLs lead to: one server, Sentinels, or a Redis Cluster.", {
+            byDefault: '`"single"` with one URL, `"sentinel"` with several',
+          }),
+        ),
+      sentinel_master: text.default("mymaster").meta(since010("The name under which Sentinels know the primary.")),
+      password_file: secretFile.optional().meta(since010("The password of Valkey, a secret.", { form: "file" })),
+      ca_file: parsedBy((raw) => readCertificates(pathOf(raw)))
+        .optional()
+        .meta(
+          since010("Certificates in PEM that are trusted for `rediss`, besides the public authorities.", {
+            form: "file",
+          }),
+        ),
+      name: text
+        .regex(/^[A-Za-z0-9._-]{1,64}$/, "has other characters than letters, digits, '.', '_' and '-'")
+        .meta(since010("The name of this fleet of servers. Several fleets can share one Valkey.")),
     })
     .transform(
       ({
@@ -371,23 +589,82 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
 
   return z
     .strictObject({
-      listen: parsedBy(parseListen).prefault(defaultListen),
-      state: path.prefault(defaultState),
-      public_url: parsedBy(parseWebUrl).optional(),
-      behind_proxy: z.boolean().default(false),
-      metrics_token_file: secretFile.optional(),
-      poll_seconds: positive.max(maxTimerSeconds).default(defaultPollSeconds),
-      keep_seconds: positive.default(defaultKeepSeconds),
-      scrub_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultScrubSeconds),
-      check_seconds: z.number().int().nonnegative().max(maxTimerSeconds).default(defaultCheckSeconds),
-      cache_bytes: positive.default(defaultCacheBytes),
-      grace_period_seconds: positive.max(maxTimerSeconds).default(defaultGracePeriodSeconds),
-      log_format: z.enum(logFormats).optional(),
-      log_level: z.enum(logLevels).default("info"),
-      access_log: z.boolean().default(false),
-      cluster: cluster.optional(),
+      listen: parsedBy(parseListen)
+        .prefault(defaultListen)
+        .meta(
+          since010("The address and port of the server. Ignored if systemd passes sockets (`tahoe-apt.socket`).", {
+            form: "`HOST:PORT`",
+          }),
+        ),
+      state: path.prefault(defaultState).meta(
+        since010("Where the server keeps its database, caches, and generated keys and tokens.", {
+          form: "directory",
+        }),
+      ),
+      public_url: parsedBy(parseWebUrl)
+        .optional()
+        .meta(
+          since010(
+            "The server's URL for users: in pages, in `NAME.sources`, and for changelogs and snapshots in Release.",
+            { form: "URL", byDefault: "the address that each request names; no changelogs and snapshots in Release" },
+          ),
+        ),
+      behind_proxy: z
+        .boolean()
+        .default(false)
+        .meta(
+          since010(
+            "Trusts the last values of `X-Forwarded-For` and `X-Forwarded-Proto`, and `X-Request-Id`, which a reverse " +
+              "proxy sets.",
+          ),
+        ),
+      metrics_token_file: secretFile
+        .optional()
+        .meta(
+          since010("`/metrics` then requires this Bearer token, and shows private repositories too.", { form: "file" }),
+        ),
+      poll_seconds: positive
+        .max(maxTimerSeconds)
+        .default(defaultPollSeconds)
+        .meta(since010("How often the whole tree is checked, in case a ping is lost.")),
+      keep_seconds: positive
+        .default(defaultKeepSeconds)
+        .meta(since010("How long former publications, with all files that they name, stay available.")),
+      scrub_seconds: z
+        .number()
+        .int()
+        .nonnegative()
+        .max(maxTimerSeconds)
+        .default(defaultScrubSeconds)
+        .meta(
+          since010("How often the metadata of one package is compared with its bytes. 0: only when it is downloaded."),
+        ),
+      check_seconds: z
+        .number()
+        .int()
+        .nonnegative()
+        .max(maxTimerSeconds)
+        .default(defaultCheckSeconds)
+        .meta(since010("How often all objects in the grid are checked, and their leases renewed. 0: never.")),
+      cache_bytes: positive.default(defaultCacheBytes).meta(since010("The size of the package cache on disk.")),
+      grace_period_seconds: positive
+        .max(maxTimerSeconds)
+        .default(defaultGracePeriodSeconds)
+        .meta(since010("The time for requests in progress when the server stops.")),
+      log_format: z
+        .enum(logFormats)
+        .optional()
+        .meta(since010("The form of the log.", { byDefault: "`text` on a terminal, otherwise `json`" })),
+      log_level: z.enum(logLevels).default("info").meta(since010("Less important lines are left out.")),
+      access_log: z.boolean().default(false).meta(since010("Logs each request.")),
+      cluster: cluster
+        .optional()
+        .meta(since010("Several servers of the same repositories share a Valkey or Redis, and work as one.")),
       limits: limitsFor(warn),
-      repository: z.array(repository, "a [[repository]] is needed").min(1),
+      repository: z
+        .array(repository, "a [[repository]] is needed")
+        .min(1)
+        .meta(since010("One repository, with a tree in a grid or in a local folder. At least one is needed.")),
     })
     .transform((raw): Omit<Configuration, "warnings" | "acceptIdentityChange"> => {
       if (raw.public_url === undefined && !isLoopback(raw.listen.host)) {

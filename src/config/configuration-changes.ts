@@ -8,7 +8,7 @@ import type { Configuration, Limits, RepositoryConfiguration } from "./configura
  * How a running server takes over a key: "now", by opening the repositories again that depend on it ("reopen"), or not
  * at all ("restart").
  */
-type Effect = "now" | "reopen" | "restart";
+export type Effect = "now" | "reopen" | "restart";
 
 /** A key as it is written in the configuration, and its effect. */
 type Key = readonly [key: string, effect: Effect];
@@ -80,6 +80,34 @@ const repositoryKeys = {
   webhooks: ["webhook", "now"],
 } as const satisfies Record<Exclude<keyof RepositoryConfiguration, "name" | "tree" | "suites" | "builders">, Key>;
 
+/** The keys of a repository that stand for no single field of its configuration. */
+const otherRepositoryKeys = {
+  name: "now",
+  folder: "reopen",
+  webapi: "reopen",
+  gateway_ca_file: "reopen",
+  readcap_file: "reopen",
+  suite: "reopen",
+  builder: "now",
+  builders_file: "now",
+  ping_token_file: "now",
+} as const satisfies Record<string, Effect>;
+
+/**
+ * Returns the effect of a change of a key.
+ * @param path the key with the tables that it is in, for example `["limits", "http", "max_connections"]`
+ */
+export function effectOf([first = "", second = ""]: readonly string[]): Effect | undefined {
+  const effects = (keys: Readonly<Record<string, Key>>) => Object.fromEntries<Effect>(Object.values(keys));
+  const known: Readonly<Record<string, Effect>> =
+    first === "limits"
+      ? limitEffects
+      : first === "repository"
+        ? { ...effects(repositoryKeys), ...otherRepositoryKeys }
+        : effects(serverKeys);
+  return known[first === "limits" || first === "repository" ? second : first];
+}
+
 /** Compares the configuration that is in effect with another one. */
 export function changesBetween(before: Configuration, after: Configuration): ConfigurationChanges {
   const ofServer = [...changedFields(serverKeys, before, after), ...changedLimits(before.limits, after.limits)];
@@ -88,7 +116,10 @@ export function changesBetween(before: Configuration, after: Configuration): Con
   const added = after.repositories.filter(({ name }) => !known.has(name)).map(({ name }) => name);
   const removed = [...known.keys()].filter((name) => !remaining.has(name));
   const reopensAll = ofServer.some(([, effect]) => effect === "reopen");
-  const keys = [...ofServer, ...[...added, ...removed].map((name): Key => [`repository.${name}`, "now"])];
+  const keys = [
+    ...ofServer,
+    ...[...added, ...removed].map((name): Key => [`repository.${name}`, otherRepositoryKeys.name]),
+  ];
   const reopened = new Set<RepositoryName>();
   for (const one of after.repositories) {
     const former = known.get(one.name);
@@ -123,7 +154,7 @@ function changedInRepository(before: RepositoryConfiguration, after: RepositoryC
     ...changedTree(before.tree, after.tree),
     ...changedFields(repositoryKeys, before, after),
     ...changedSuites(before.suites, after.suites),
-    ...(areBuildersSame ? [] : [["builder", "now"] as const]),
+    ...(areBuildersSame ? [] : [["builder", otherRepositoryKeys.builder] as const]),
   ];
 }
 
@@ -131,20 +162,22 @@ type Tree = RepositoryConfiguration["tree"];
 
 function changedTree(before: Tree, after: Tree): Key[] {
   if (before.kind === "folder" || after.kind === "folder")
-    return isSame(before, after) ? [] : [["folder", "reopen"] as const];
-  const keys: (readonly [string, unknown, unknown])[] = [
+    return isSame(before, after) ? [] : [["folder", otherRepositoryKeys.folder] as const];
+  const keys: (readonly [keyof typeof otherRepositoryKeys, unknown, unknown])[] = [
     ["webapi", before.gateways, after.gateways],
     ["gateway_ca_file", before.gatewayCa, after.gatewayCa],
     ["readcap_file", before.readCap, after.readCap],
   ];
-  return keys.filter(([, one, other]) => !isSame(one, other)).map(([key]) => [key, "reopen"]);
+  return keys.filter(([, one, other]) => !isSame(one, other)).map(([key]) => [key, otherRepositoryKeys[key]]);
 }
 
 function changedSuites(before: RepositoryConfiguration["suites"], after: RepositoryConfiguration["suites"]): Key[] {
   return [...new Set([...before.keys(), ...after.keys()])].flatMap((suite) => {
     const [one, other] = [before.get(suite), after.get(suite)];
-    if (one === undefined || other === undefined) return [[`suite.${suite}`, "reopen"] as const];
-    return changedNames(one, other).map((name): Key => [`suite.${suite}.${configurationKey(name)}`, "reopen"]);
+    if (one === undefined || other === undefined) return [[`suite.${suite}`, otherRepositoryKeys.suite] as const];
+    return changedNames(one, other).map(
+      (name): Key => [`suite.${suite}.${configurationKey(name)}`, otherRepositoryKeys.suite],
+    );
   });
 }
 

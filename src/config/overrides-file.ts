@@ -10,14 +10,33 @@ import { SerialQueue } from "../base/serial-queue.ts";
 import type { OverrideRule } from "../catalog/suite/overrides.ts";
 import { checkOverride, Overrides } from "../catalog/suite/overrides.ts";
 import { readTomlAs } from "./config-values.ts";
+import { since010 } from "./key-documentation.ts";
 import { rereadWhenChanged } from "./reread-file.ts";
 
 /** The schema of one rule in either file. */
 export const overrideRule = z
   .strictObject({
-    packages: z.string().min(1),
-    suite: z.string().min(1).optional(),
-    set: z.record(z.string(), z.string()),
+    packages: z
+      .string()
+      .min(1)
+      .meta(
+        since010("Which packages: `NAME`, `NAME=VERSION`, `src:NAME` or `src:NAME=VERSION`, each with `*` and `?`.", {
+          form: "pattern",
+        }),
+      ),
+    suite: z
+      .string()
+      .min(1)
+      .optional()
+      .meta(since010("Only in this suite.", { byDefault: "all suites" })),
+    set: z
+      .record(z.string(), z.string())
+      .meta(
+        since010(
+          'Fields and their values, as in `{ Section = "libs" }`. Not those that identify the package or that apt compares.',
+          { form: "table of strings" },
+        ),
+      ),
   })
   .superRefine((rule, context) => {
     try {

@@ -8,7 +8,7 @@ import { redact } from "../base/redact.ts";
  * The HTTP status of each error code. 500 stands for an error that no request should ever meet: the reply shows neither
  * its code nor its text. Only an absent file is 404, because apt takes that as final.
  */
-const statuses = {
+export const errorStatuses = {
   "request/malformed": 400,
   "name/malformed": 400,
   "request/unauthorized": 401,
@@ -127,7 +127,7 @@ export interface ErrorResponse {
 
 /** Translates anything thrown. The text of an unexpected error is not disclosed. */
 export function errorResponseOf(thrown: unknown): ErrorResponse {
-  const status = statuses[codeOf(thrown)];
+  const status = errorStatuses[codeOf(thrown)];
   const isExpected = status !== 500;
   const code = isExpected ? codeOf(thrown) : "server/internal";
   const text = isExpected ? redact(messageOf(thrown)) : "internal error; see the server's log";

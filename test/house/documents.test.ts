@@ -67,8 +67,8 @@ test("a path that is gone, a link to nothing and a heading that nobody wrote are
   expect(pathsIn("see `src/base/clocks.ts` and `src/cli.ts`").filter((path) => !isKnown(path))).toEqual([
     "src/base/clocks.ts",
   ]);
-  const text = "[one](docs/nothing.md) [two](docs/limits.md#nothing) [three](docs/limits.md) [four](#nothing)";
-  expect(deadLinks("README.md", text)).toEqual(["docs/nothing.md", "docs/limits.md#nothing", "#nothing"]);
+  const text = "[one](docs/nothing.md) [two](docs/security.md#nothing) [three](docs/security.md) [four](#nothing)";
+  expect(deadLinks("README.md", text)).toEqual(["docs/nothing.md", "docs/security.md#nothing", "#nothing"]);
 });
 
 /** What a decision says of itself, in the form of its line in the index. */

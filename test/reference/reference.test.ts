@@ -1,0 +1,78 @@
+// docs/reference/ is what `npm run docs` writes from the code, and says something about everything.
+import { basename } from "node:path";
+import { describe, expect, test } from "vitest";
+import { errorCodes } from "../../src/base/error-codes.ts";
+import { effectOf } from "../../src/config/configuration-changes.ts";
+import { projectFiles, projectRoot, readProjectFile } from "../support/project-files.ts";
+import { configurationPage, configurationSections } from "./configuration.ts";
+import { errorCodesPage } from "./error-codes.ts";
+import type { Page } from "./markdown.ts";
+import { table, textOf } from "./markdown.ts";
+import { allMetrics, metricsPage } from "./metrics.ts";
+
+const pages: readonly Page[] = [configurationPage(), await metricsPage(), errorCodesPage()];
+
+const indexText = `# Reference
+
+<!-- Written by npm run docs from test/reference/: change it there. -->
+
+These pages are made from the code by \`npm run docs\`, and a test holds them against it.
+
+${table(
+  ["page", "contents"],
+  pages.map(({ file, title, contents }) => [`[${title}](${file})`, contents]),
+)}
+`;
+
+const texts = new Map([["README.md", indexText], ...pages.map((page): [string, string] => [page.file, textOf(page)])]);
+
+// `npm run docs` runs this with --update, which writes the files.
+for (const [file, text] of texts) {
+  test(`docs/reference/${file} is what the code says; if it is not, run npm run docs`, async () => {
+    await expect(text).toMatchFileSnapshot(`${projectRoot}docs/reference/${file}`);
+  });
+}
+
+test("docs/reference/ has no other pages", () => {
+  const files = projectFiles().filter((path) => path.startsWith("docs/reference/"));
+  expect(files.map((path) => basename(path)).toSorted()).toEqual([...texts.keys()].toSorted());
+});
+
+describe("the reference of the configuration", () => {
+  const sections = configurationSections();
+  const keys = sections.flatMap((section) => section.keys);
+
+  test("has every table, and a text for each", () => {
+    expect(sections.length).toBeGreaterThan(15);
+    expect(sections.filter(({ header, schema }) => header !== "" && !schema.description)).toEqual([]);
+  });
+
+  test("says of each key what it means, since which version it exists, and what a reload does", () => {
+    expect(keys.length).toBeGreaterThan(120);
+    const incomplete = keys.filter(
+      ({ path, schema }) => !schema.description || !schema.since || effectOf(path) === undefined,
+    );
+    expect(incomplete.map(({ path }) => path.join("."))).toEqual([]);
+  });
+
+  test("names only versions that CHANGELOG.md has", () => {
+    const versions = [...readProjectFile("CHANGELOG.md").matchAll(/^## (\d+\.\d+\.\d+)/gm)].map(([, one]) => one);
+    expect(versions.length).toBeGreaterThan(0);
+    expect([...new Set(keys.map(({ schema }) => schema.since))].filter((one) => !versions.includes(one))).toEqual([]);
+  });
+});
+
+test("every error code has a meaning and a remedy", () => {
+  for (const [code, { meaning, advice }] of Object.entries(errorCodes)) {
+    expect(meaning, code).toMatch(/^[A-Z].+\.$/);
+    expect(advice, code).toMatch(/^\S.+\.$/);
+  }
+});
+
+test("every metric has a meaning and a value, which shows its labels", async () => {
+  const metrics = await allMetrics();
+  const own = metrics.filter(({ name }) => name.startsWith("tahoe_apt_"));
+  expect(own.length).toBeGreaterThan(40);
+  expect(own.filter(({ hasValue }) => !hasValue)).toEqual([]);
+  expect(metrics.filter(({ help }) => help.length < 10)).toEqual([]);
+});
