@@ -1,6 +1,5 @@
 // The request handler: authenticates readers, serves repository files directly, passes everything else to the Koa routes.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
@@ -18,6 +17,7 @@ import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
 import { isKey, isRepositoryPage } from "./page-paths.ts";
 import type { PingLimits } from "./ping-endpoint.ts";
 import { defaultPingLimits } from "./ping-endpoint.ts";
+import { RateLimiterMemory } from "./rate-limiter.ts";
 import type { RequestObserver } from "./request-context.ts";
 import { HttpRequestContext } from "./request-context.ts";
 import type { RoutesOptions } from "./routes.ts";

@@ -1,13 +1,13 @@
 // HTTP Basic authentication for private repositories, with a limit on failed logins for each address.
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import type { RateLimiterMemory } from "rate-limiter-flexible";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import type { Secret } from "../base/secret.ts";
 import { clientAddress } from "./client-address.ts";
 import { basicOf } from "./credentials.ts";
 import { HttpError } from "./error-responses.ts";
+import type { RateLimiterMemory } from "./rate-limiter.ts";
 
 /** A user who may read a private repository. */
 export interface Reader {

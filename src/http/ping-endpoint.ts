@@ -1,7 +1,5 @@
 // POST /-/ping/NAME[/PATH]: a builder requests that a path is looked at again, and may wait until the result is servable.
 import type Koa from "koa";
-import type { RateLimiterMemory } from "rate-limiter-flexible";
-import { RateLimiterRes } from "rate-limiter-flexible";
 import { codeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
@@ -14,6 +12,8 @@ import { combined } from "../publishing/served-repository.ts";
 import { bearerOf } from "./credentials.ts";
 import { HttpError } from "./error-responses.ts";
 import { setJsonBody } from "./json-body.ts";
+import type { RateLimiterMemory } from "./rate-limiter.ts";
+import { RateLimiterRes } from "./rate-limiter.ts";
 import type { HttpRequestContext } from "./request-context.ts";
 
 /** A token with which one directory of a repository, and everything below it, can be pinged. */
