@@ -20,8 +20,7 @@ import { defaultPingLimits } from "./ping-endpoint.ts";
 import { RateLimiterMemory } from "./rate-limiter.ts";
 import type { RequestObserver } from "./request-context.ts";
 import { HttpRequestContext } from "./request-context.ts";
-import type { RoutesOptions } from "./routes.ts";
-import { createRoutes } from "./routes.ts";
+import type { Routes, RoutesOptions } from "./routes.ts";
 import { defaultFirstByteTimeoutMs, sendResource } from "./send-resource.ts";
 
 export interface HttpLimits extends PingLimits, ReaderLimits, ConnectionLimits, MirrorLimits {
@@ -69,6 +68,9 @@ export interface App {
   reconfigure(options: AppOptions): void;
 }
 
+/** Loads the Koa routes. They take a tenth of a start, and the first answer to apt needs none of them. */
+export const loadRoutes = () => import("./routes.ts");
+
 export function createApp(options: AppOptions): App {
   const memory = new ClientMemory(options);
   let answer = handlerOf(options, memory);
@@ -113,21 +115,25 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log, failures });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
   const { tokens, metricsToken, publicUrl, metrics, furtherRoutes } = options;
-  const routes = createRoutes(
-    {
-      repositories: options.repositories,
-      tokens,
-      pingLimits: limits,
-      pingRateOf: (name) => memory.pingRateOf(name, limits),
-      metricsToken,
-      publicUrl,
-      behindProxy,
-      metrics,
-      log,
-      ...(furtherRoutes !== undefined && { furtherRoutes }),
-    },
-    basicAuth,
-  );
+  const openRoutes = async (): Promise<Routes> => {
+    const { createRoutes } = await loadRoutes();
+    return createRoutes(
+      {
+        repositories: options.repositories,
+        tokens,
+        pingLimits: limits,
+        pingRateOf: (name) => memory.pingRateOf(name, limits),
+        metricsToken,
+        publicUrl,
+        behindProxy,
+        metrics,
+        log,
+        ...(furtherRoutes !== undefined && { furtherRoutes }),
+      },
+      basicAuth,
+    );
+  };
+  let routes: Promise<Routes> | undefined;
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const context = new HttpRequestContext(request, response, contextOptions, sessions.of(request));
@@ -137,21 +143,22 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       const repository = repositories.get(mount);
       const audience = repository !== undefined && basicAuth.isPrivate(mount) ? "private" : "public";
       if (audience === "private" && !isKey(rest)) await basicAuth.admit(mount, request, context.id);
-      const toRoutes = () => {
+      const toRoutes = async () => {
         response.setHeader("X-Request-Id", context.id);
-        routes(request, response, { context, audience, fail: (thrown) => fail(thrown, context, response) });
+        routes ??= openRoutes();
+        (await routes)(request, response, { context, audience, fail: (thrown) => fail(thrown, context, response) });
       };
       // Nearly all requests are for repository files: they bypass Koa, which is much slower.
-      if (repository === undefined || isRepositoryPage(mount, rest)) return toRoutes();
+      if (repository === undefined || isRepositoryPage(mount, rest)) return await toRoutes();
       context.setFirstByteTimeout(limits.firstByteTimeoutMs);
       // Browsers get pages of directories; other clients never found anything there.
-      if (trailingSlash && wantsHtml(request)) return toRoutes();
+      if (trailingSlash && wantsHtml(request)) return await toRoutes();
       checkMethod(request);
       const resource = trailingSlash
         ? undefined
         : (repository.findNow(rest, context.session) ?? (await repository.find(rest, context)));
       if (resource !== undefined) return await sendResource(resource, request, response, context, audience);
-      if (!trailingSlash && wantsHtml(request)) return toRoutes();
+      if (!trailingSlash && wantsHtml(request)) return await toRoutes();
       throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
     } catch (thrown) {
       fail(thrown, context, response);

@@ -10,7 +10,7 @@ import type { Configuration } from "../config/configuration.ts";
 import { changesBetween, isSame, withoutRestart } from "../config/configuration-changes.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import type { App, AppOptions } from "../http/app.ts";
-import { createApp } from "../http/app.ts";
+import { createApp, loadRoutes } from "../http/app.ts";
 import type { HttpError } from "../http/error-responses.ts";
 import type { RunningServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
@@ -83,7 +83,7 @@ export class ServedConfiguration {
   start(running: RunningServer): void {
     this.#running = running;
     for (const slot of this.#slots.values()) void this.#start(slot);
-    setTimeout(() => void loadWebRoutes(), webDelayMs).unref();
+    setTimeout(() => void Promise.all([loadRoutes(), loadWebRoutes()]), routesDelayMs).unref();
   }
 
   async stop(): Promise<void> {
@@ -186,10 +186,10 @@ export class ServedConfiguration {
 const loadWebRoutes = () => import("./web-routes.ts");
 
 /**
- * How long after the start the pages are loaded, unless they are requested before, in ms. First, apt is served; and an
+ * How long after the start the routes are loaded, unless they are requested before, in ms. First, apt is served; and an
  * upgrade of the package must not replace the files of a server that has not loaded them.
  */
-const webDelayMs = 5000;
+const routesDelayMs = 5000;
 
 const pageSourceOf = (slot: RepositorySlot): PageSource => {
   const { data, activityLog } = slot.service;

@@ -36,7 +36,7 @@ test("the help of all commands loads them all", async () => {
   expect(loaded.some((path) => ofServersAlone.test(path))).toBe(true);
 });
 
-test("a server loads its pages after it has begun to serve", async () => {
+test("a server loads its routes and its pages after it has begun to serve", async () => {
   const work = mkdtempSync(join(tmpdir(), "loaded-"));
   mkdirSync(join(work, "tree"));
   const flags = ["--folder", join(work, "tree"), "--name", "debian", "--state", join(work, "state")];
@@ -46,7 +46,7 @@ test("a server loads its pages after it has begun to serve", async () => {
     rmSync(work, { recursive: true });
   });
   expect((await fetch(`${server.url}/debian/-/health`)).status).toBe(200);
-  const places = ["dist/http/routes.js", "serving debian", "dist/web/pages/page-routes.js"].map((text) =>
+  const places = ["serving debian", "dist/http/routes.js", "dist/web/pages/page-routes.js"].map((text) =>
     server.output.indexOf(text),
   );
   expect(places).not.toContain(-1);
