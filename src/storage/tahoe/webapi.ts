@@ -4,8 +4,7 @@ import http from "node:http";
 import https from "node:https";
 import type { Readable } from "node:stream";
 import { rootCertificates } from "node:tls";
-import type { Response } from "node-fetch";
-import fetch from "node-fetch";
+import type { RequestInfo, RequestInit, Response } from "node-fetch";
 import { onAbort } from "../../base/abort.ts";
 import { maxTimerMs } from "../../base/clock.ts";
 import { LimitExceeded, systemCodeOf } from "../../base/errors.ts";
@@ -19,6 +18,15 @@ import type { LivenessLimits } from "./gateway-liveness.ts";
 import { defaultLivenessLimits, GatewayLiveness } from "./gateway-liveness.ts";
 import { observedBody, TransferRate } from "./transfer-rate.ts";
 import { WebapiUrlError } from "./web-url.ts";
+
+let nodeFetch: Promise<typeof import("node-fetch")> | undefined;
+
+/** Loads node-fetch with the first request: a start need not wait for it, and a server of a folder never needs it. */
+async function fetch(url: RequestInfo, options: RequestInit): Promise<Response> {
+  nodeFetch ??= import("node-fetch");
+  const { default: send } = await nodeFetch;
+  return await send(url, options);
+}
 
 /** Timeouts and limits. No timeout is for a total duration: progress resets them. */
 export interface WebapiLimits extends LivenessLimits {
