@@ -209,7 +209,6 @@ async function program(commandName: string): Promise<Command> {
     .action(async (flags: Flags) => {
       // Before anything is loaded: without a handler, process 1 of a container would ignore the signal.
       const [signal, onHangup] = [stopSignal(["SIGINT", "SIGTERM"]), hangups()];
-      keepHeapLean();
       const [{ openLog }, { loadConfiguration }, { serveUntilTold }, { ServiceManager }] = await Promise.all([
         import("./server/server-log.ts"),
         import("./config/load-config.ts"),
@@ -225,14 +224,19 @@ async function program(commandName: string): Promise<Command> {
       const serviceManager = ServiceManager.fromEnvironment(log);
       outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
-      await serveUntilTold(configuration, {
-        signal,
-        log,
-        serviceManager,
-        reread: ({ acceptIdentityChange }) => loadConfiguration({ ...flags, acceptIdentityChange }),
-        onHangup,
-        onReload: (changed) => log.configure(logSettings(changed)),
-      });
+      await serveUntilTold(
+        configuration,
+        {
+          signal,
+          log,
+          serviceManager,
+          reread: ({ acceptIdentityChange }) => loadConfiguration({ ...flags, acceptIdentityChange }),
+          onHangup,
+          onReload: (changed) => log.configure(logSettings(changed)),
+        },
+        // Not earlier: the modules that a start loads stay in memory, so collections meanwhile would free little.
+        async () => keepHeapLean(),
+      );
     });
 
   withServerFlags(commands.command("start"))
