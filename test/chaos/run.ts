@@ -380,6 +380,8 @@ function mountSmall(directory: string): boolean {
 }
 
 const configuration = (gateway: string): string => `state = "state"
+# Room for a few packages: most downloads read the gateway again.
+cache_bytes = 20000
 poll_seconds = 5
 keep_seconds = 120
 scrub_seconds = 1

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import fetch from "node-fetch";
+import { publint } from "publint";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { helloDeb, helloFile } from "../../src/local/hello-package.ts";
 import { buildPackagesMs, builtPackages } from "../support/built-packages.ts";
@@ -48,6 +49,20 @@ test("the npm tarball installs in an empty directory, and the program in it runs
   await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", tarball], { cwd: directory });
   const { stdout } = await run(join(directory, "node_modules/.bin/tahoe-apt"), ["--version"], { cwd: "/" });
   expect(stdout).toBe(`${version}\n`);
+});
+
+test("publint finds nothing in the npm tarball, and finds a program that is missing", async () => {
+  const lint = async (tarball: Buffer): Promise<readonly string[]> => {
+    const { messages } = await publint({ pack: { tarball: Uint8Array.from(tarball).buffer }, strict: true });
+    return messages.map(({ code }) => code);
+  };
+  const tarball = join(output, `tahoe-apt-${version}.tgz`);
+  expect(await lint(readFileSync(tarball))).toEqual([]);
+  const unpacked = mkdtempSync(join(work, "tarball-"));
+  await run("tar", ["-xzf", tarball, "-C", unpacked]);
+  rmSync(join(unpacked, "package/dist/cli.js"));
+  await run("tar", ["-czf", join(unpacked, "broken.tgz"), "-C", unpacked, "package"]);
+  expect(await lint(readFileSync(join(unpacked, "broken.tgz")))).toContain("FILE_DOES_NOT_EXIST");
 });
 
 /** The machine of an ELF file. @see elf(5), e_machine */
