@@ -52,6 +52,11 @@ export class Valkey {
     return this.#commands.status === "ready";
   }
 
+  /** The connection, for libraries that send commands themselves. */
+  get connection(): Redis | Cluster {
+    return this.#commands;
+  }
+
   /** Runs some commands. @throws ValkeyUnavailable instead of the library's errors */
   async run<Value>(commands: (redis: Commands) => Promise<Value>): Promise<Value> {
     try {

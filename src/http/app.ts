@@ -12,11 +12,12 @@ import type { ConnectionLimits } from "./connections.ts";
 import { defaultConnectionLimits } from "./connections.ts";
 import type { ErrorPage, ErrorResponse } from "./error-responses.ts";
 import { errorResponseOf, HttpError, methodNotAllowed, sendErrorResponse } from "./error-responses.ts";
-import type { MirrorLimits } from "./mirror-sessions.ts";
+import type { MirrorLimits, SharedSessions } from "./mirror-sessions.ts";
 import { defaultMirrorLimits, MirrorSessions } from "./mirror-sessions.ts";
 import { isKey, isRepositoryPage } from "./page-paths.ts";
 import type { PingLimits } from "./ping-endpoint.ts";
 import { defaultPingLimits } from "./ping-endpoint.ts";
+import type { ClientCounter } from "./rate-limiter.ts";
 import { RateLimiterMemory } from "./rate-limiter.ts";
 import type { RequestObserver } from "./request-context.ts";
 import { HttpRequestContext } from "./request-context.ts";
@@ -35,7 +36,22 @@ export const defaultHttpLimits: HttpLimits = {
   firstByteTimeoutMs: defaultFirstByteTimeoutMs,
 };
 
-export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRateOf"> {
+/** What several servers of one fleet know together about clients. */
+export interface FleetMemory {
+  /**
+   * Opens a counter that all servers share; setting its `points` changes its limit.
+   * @param name distinguishes it from other counters
+   * @param durationSeconds how long after its first event a client begins anew
+   */
+  readonly counter: (name: string, durationSeconds: number) => ClientCounter;
+  readonly sessions: SharedSessions;
+  /** @returns why clients should use other servers; undefined if this one knows all that the others announce */
+  readonly notReady: () => string | undefined;
+}
+
+export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRateOf" | "fleetNotReady"> {
+  /** Undefined: this is the only server. Must be the same in all options of an app. */
+  readonly fleet?: FleetMemory | undefined;
   /** A repository with readers is private: only they can read it. */
   readonly readers?: ReadonlyMap<RepositoryName, readonly Reader[]>;
   readonly limits?: Partial<HttpLimits>;
@@ -82,14 +98,21 @@ export function createApp(options: AppOptions): App {
   };
 }
 
+/** All limits of clients are for a minute. */
+const countedSeconds = 60;
+
 /** Sessions, failed logins and pings of clients, which outlive a change of the options. */
 class ClientMemory {
   readonly sessions: MirrorSessions;
-  readonly failedLogins = new RateLimiterMemory({ points: 0, duration: 60 });
-  readonly #pingRates = new Map<RepositoryName, RateLimiterMemory>();
+  readonly failedLogins: ClientCounter;
+  readonly #pingRates = new Map<RepositoryName, ClientCounter>();
+  readonly #fleet: FleetMemory | undefined;
 
-  constructor({ limits, behindProxy = false, clock }: AppOptions) {
-    this.sessions = new MirrorSessions({ ...defaultHttpLimits, ...limits }, { behindProxy, clock });
+  constructor({ limits, behindProxy = false, clock, fleet }: AppOptions) {
+    this.#fleet = fleet;
+    this.failedLogins = this.#openCounter("failed-logins");
+    const shared = fleet?.sessions;
+    this.sessions = new MirrorSessions({ ...defaultHttpLimits, ...limits }, { behindProxy, clock, shared });
   }
 
   configure(limits: HttpLimits, behindProxy: boolean): void {
@@ -98,10 +121,16 @@ class ClientMemory {
     for (const rate of this.#pingRates.values()) rate.points = limits.pingsPerMinute;
   }
 
-  pingRateOf(name: RepositoryName, { pingsPerMinute }: PingLimits): RateLimiterMemory {
-    const known = this.#pingRates.get(name) ?? new RateLimiterMemory({ points: pingsPerMinute, duration: 60 });
+  pingRateOf(name: RepositoryName, { pingsPerMinute }: PingLimits): ClientCounter {
+    const known = this.#pingRates.get(name) ?? this.#openCounter(`pings:${name}`);
+    known.points = pingsPerMinute;
     this.#pingRates.set(name, known);
     return known;
+  }
+
+  #openCounter(name: string): ClientCounter {
+    if (this.#fleet !== undefined) return this.#fleet.counter(name, countedSeconds);
+    return new RateLimiterMemory({ points: 0, duration: countedSeconds });
   }
 }
 
@@ -114,7 +143,7 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
   const { sessions, failedLogins: failures } = memory;
   const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log, failures });
   const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
-  const { tokens, metricsToken, publicUrl, metrics, furtherRoutes } = options;
+  const { tokens, metricsToken, publicUrl, metrics, furtherRoutes, fleet } = options;
   const openRoutes = async (): Promise<Routes> => {
     const { createRoutes } = await loadRoutes();
     return createRoutes(
@@ -128,6 +157,7 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
         behindProxy,
         metrics,
         log,
+        ...(fleet !== undefined && { fleetNotReady: fleet.notReady }),
         ...(furtherRoutes !== undefined && { furtherRoutes }),
       },
       basicAuth,

@@ -7,7 +7,7 @@ import type { Secret } from "../base/secret.ts";
 import { clientAddress } from "./client-address.ts";
 import { basicOf } from "./credentials.ts";
 import { HttpError } from "./error-responses.ts";
-import type { RateLimiterMemory } from "./rate-limiter.ts";
+import type { ClientCounter } from "./rate-limiter.ts";
 
 /** A user who may read a private repository. */
 export interface Reader {
@@ -26,7 +26,7 @@ export const defaultReaderLimits: ReaderLimits = { failedLoginsPerMinute: 20 };
 /** Checks each request for a path of a private repository, except its public keys. */
 export class BasicAuth {
   readonly #digests: ReadonlyMap<string, readonly Buffer[]>;
-  readonly #failures: RateLimiterMemory;
+  readonly #failures: ClientCounter;
   readonly #limits: ReaderLimits;
   readonly #behindProxy: boolean;
   readonly #log: Log;
@@ -42,7 +42,7 @@ export class BasicAuth {
       behindProxy,
       log,
       failures,
-    }: { readonly behindProxy: boolean; readonly log: Log; readonly failures: RateLimiterMemory },
+    }: { readonly behindProxy: boolean; readonly log: Log; readonly failures: ClientCounter },
   ) {
     const isPrivate = [...readers].filter(([, some]) => some.length > 0);
     this.#digests = new Map(

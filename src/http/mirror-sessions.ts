@@ -32,16 +32,32 @@ const maxSuitesPerConnection = 16;
 /** How many characters of a header distinguish clients. */
 const maxKeyLength = 256;
 
-/** A client that is reading a publication. */
-interface Session {
+/** A client that is reading a publication, as all servers of a fleet know it. */
+export interface SharedSession {
   readonly id: string;
   /** The file that began the session, and whether the other file of the pair was fetched too. */
   readonly file: ReleaseFile;
-  isPaired: boolean;
-  /** The ordinal number, within its connection, of the request that began the session. */
-  readonly ordinal: number;
+  readonly isPaired: boolean;
   readonly beganMs: number;
+}
+
+/** Where the servers of a fleet tell each other about the sessions of their clients. */
+export interface SharedSessions {
+  /** Replaces what the others know of a client. Failures are ignored: then they serve by what they know themselves. */
+  set(key: string, session: SharedSession, idleMs: number): void;
+  /** Keeps what the others know for another while. */
+  extend(key: string, idleMs: number): void;
+  /** @returns what the server knows to which the client came last; undefined: nothing, or it cannot be asked */
+  get(key: string): Promise<SharedSession | undefined>;
+}
+
+interface Session extends SharedSession {
+  isPaired: boolean;
+  /** The ordinal number, within its connection, of the request that began the session; 0 if that was elsewhere. */
+  readonly ordinal: number;
   usedMs: number;
+  /** When the others were last told. */
+  toldMs: number;
 }
 
 /** The sessions of one connection. */
@@ -49,6 +65,9 @@ interface ConnectionMemory {
   requests: number;
   readonly sessions: Map<string, Session>;
 }
+
+/** The others are told that a session goes on when this part of its idle time has passed. */
+const extendedAfter = 1 / 3;
 
 /** Identifies clients by connection, and across connections by address and User-Agent. */
 export class MirrorSessions {
@@ -58,10 +77,24 @@ export class MirrorSessions {
   readonly #clock: Clock;
   #byClient: LRUCache<string, Session>;
   readonly #byConnection = new WeakMap<Socket, ConnectionMemory>();
+  readonly #shared: SharedSessions | undefined;
+  /** Since when each suite has had its current publication. */
+  readonly #current = new Map<string, { readonly id: string; readonly sinceMs: number }>();
 
-  /** @param options.behindProxy whether the last address of X-Forwarded-For is the client's */
-  constructor(limits: MirrorLimits, { behindProxy, clock }: { readonly behindProxy: boolean; readonly clock: Clock }) {
+  /**
+   * @param options.behindProxy whether the last address of X-Forwarded-For is the client's
+   * @param options.shared undefined if this is the only server
+   */
+  constructor(
+    limits: MirrorLimits,
+    {
+      behindProxy,
+      clock,
+      shared,
+    }: { readonly behindProxy: boolean; readonly clock: Clock; readonly shared?: SharedSessions | undefined },
+  ) {
     this.#clock = clock;
+    this.#shared = shared;
     this.#byClient = new LRUCache({ max: limits.maxMirrorSessions });
     this.configure(limits, behindProxy);
   }
@@ -119,10 +152,12 @@ export class MirrorSessions {
       nowMs - before.beganMs <= pairMs
     ) {
       before.isPaired = true;
+      this.#tell(key, before);
       return before.id;
     }
-    const session = { id: currentId, file, isPaired: false, ordinal, beganMs: nowMs, usedMs: nowMs };
+    const session = { id: currentId, file, isPaired: false, ordinal, beganMs: nowMs, usedMs: nowMs, toldMs: nowMs };
     this.#byClient.set(key, session);
+    this.#tell(key, session);
     if (memory !== undefined) {
       const { sessions } = memory;
       const [oldest] = sessions.keys();
@@ -140,16 +175,66 @@ export class MirrorSessions {
     if (session === undefined) return undefined;
     if (nowMs - session.usedMs > this.#idleMs || nowMs - session.beganMs > this.#sessionMs) return undefined;
     session.usedMs = nowMs;
+    if (this.#shared !== undefined && nowMs - session.toldMs > this.#idleMs * extendedAfter) {
+      session.toldMs = nowMs;
+      this.#shared.extend(`${client} ${suiteKey}`, this.#idleMs);
+    }
     return session;
+  }
+
+  /**
+   * Asks the other servers of the fleet about a client, if what they know can matter: while a suite has one publication,
+   * every client is reading that one.
+   * @returns undefined if nobody needs to be asked
+   */
+  learn(
+    client: string,
+    memory: ConnectionMemory | undefined,
+    {
+      suiteKey,
+      file,
+      currentId,
+    }: Readonly<Record<"suiteKey" | "currentId", string>> & { readonly file: ReleaseFile | undefined },
+  ): Promise<void> | undefined {
+    const shared = this.#shared;
+    if (shared === undefined) return undefined;
+    const nowMs = this.#clock();
+    const known = this.#current.get(suiteKey);
+    const { sinceMs } = known?.id === currentId ? known : { sinceMs: nowMs };
+    if (known?.id !== currentId) this.#current.set(suiteKey, { id: currentId, sinceMs });
+    const relevantMs = file === undefined ? this.#sessionMs : pairMs;
+    // Whoever keeps a connection to this server has not been elsewhere.
+    if (nowMs - sinceMs > relevantMs || memory?.sessions.has(suiteKey) === true) return undefined;
+    return this.#learnFrom(shared, `${client} ${suiteKey}`);
+  }
+
+  async #learnFrom(shared: SharedSessions, key: string): Promise<void> {
+    const before = this.#byClient.get(key);
+    const learnt = await shared.get(key);
+    // A session that began here meanwhile is newer.
+    if (learnt === undefined || this.#byClient.get(key) !== before || isSame(learnt, before)) return;
+    const nowMs = this.#clock();
+    this.#byClient.set(key, { ...learnt, ordinal: 0, usedMs: nowMs, toldMs: nowMs });
+  }
+
+  #tell(key: string, session: Session): void {
+    const { id, file, isPaired, beganMs } = session;
+    this.#shared?.set(key, { id, file, isPaired, beganMs }, this.#idleMs);
   }
 
   /** Identifies a client across connections. */
   clientOf({ headers, socket }: IncomingMessage): string {
-    const who = this.#behindProxy ? lastForwarded(headers) : String(headers["x-forwarded-for"] ?? "");
-    const parts = [socket.remoteAddress ?? "", who, headers["user-agent"] ?? ""];
+    // A fleet may have several proxies.
+    const [address, who] = this.#behindProxy
+      ? ["", lastForwarded(headers)]
+      : [socket.remoteAddress ?? "", String(headers["x-forwarded-for"] ?? "")];
+    const parts = [address, who, headers["user-agent"] ?? ""];
     return JSON.stringify(parts.map((part) => part.slice(-maxKeyLength)));
   }
 }
+
+const isSame = (one: SharedSession, other: SharedSession | undefined): boolean =>
+  other !== undefined && one.id === other.id && one.beganMs === other.beganMs && one.isPaired === other.isPaired;
 
 /** The sessions of a client, seen from one of its requests. */
 class RequestSession implements ClientSession {
@@ -158,6 +243,8 @@ class RequestSession implements ClientSession {
   readonly #memory: ConnectionMemory | undefined;
   /** Which request of its connection it is. */
   readonly #ordinal: number;
+  /** What the other servers were asked for this request, and whether they have answered. */
+  #learnt: Promise<void> | "done" | undefined;
 
   constructor(
     sessions: MirrorSessions,
@@ -169,6 +256,15 @@ class RequestSession implements ClientSession {
     this.#request = request;
     this.#memory = memory;
     this.#ordinal = ordinal;
+  }
+
+  learn(suiteKey: string, file: ReleaseFile | undefined, currentId: string): Promise<void> | undefined {
+    if (this.#learnt === "done") return undefined;
+    const about = { suiteKey, file, currentId };
+    this.#learnt ??= this.#sessions.learn(this.#sessions.clientOf(this.#request), this.#memory, about)?.then(() => {
+      this.#learnt = "done";
+    });
+    return this.#learnt;
   }
 
   begin(suiteKey: string, file: ReleaseFile, currentId: string): string {

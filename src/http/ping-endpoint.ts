@@ -12,7 +12,7 @@ import { combined } from "../publishing/served-repository.ts";
 import { bearerOf } from "./credentials.ts";
 import { HttpError } from "./error-responses.ts";
 import { setJsonBody } from "./json-body.ts";
-import type { RateLimiterMemory } from "./rate-limiter.ts";
+import type { ClientCounter } from "./rate-limiter.ts";
 import { RateLimiterRes } from "./rate-limiter.ts";
 import type { HttpRequestContext } from "./request-context.ts";
 
@@ -40,7 +40,7 @@ export class PingHandler {
   readonly #tokens: () => readonly PingToken[];
   readonly #limits: PingLimits;
   readonly #log: Log;
-  readonly #rate: RateLimiterMemory;
+  readonly #rate: ClientCounter;
 
   /**
    * @param tokens returns the tokens that are valid now; called for each ping
@@ -49,7 +49,7 @@ export class PingHandler {
   constructor(
     repository: ServedRepository,
     tokens: () => readonly PingToken[],
-    { limits, rate, log }: { readonly limits: PingLimits; readonly rate: RateLimiterMemory; readonly log: Log },
+    { limits, rate, log }: { readonly limits: PingLimits; readonly rate: ClientCounter; readonly log: Log },
   ) {
     this.#repository = repository;
     this.#tokens = tokens;

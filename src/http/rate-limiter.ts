@@ -11,3 +11,9 @@ export type RateLimiterMemory = library.RateLimiterMemory;
 
 /** What `consume` throws if too much is consumed. */
 export const RateLimiterRes = require("rate-limiter-flexible/lib/RateLimiterRes.js") as typeof library.RateLimiterRes;
+
+/** Counts events of clients within a minute. One in memory is enough for one server; a fleet has its own. */
+export interface ClientCounter extends Pick<RateLimiterMemory, "consume" | "get" | "penalty"> {
+  /** The limit of `consume`. */
+  points: number;
+}

@@ -16,7 +16,7 @@ import { PageQueue } from "./page-queue.ts";
 import type { PingLimits, PingToken } from "./ping-endpoint.ts";
 import { PingHandler } from "./ping-endpoint.ts";
 import { withoutPrivate } from "./public-metrics.ts";
-import type { RateLimiterMemory } from "./rate-limiter.ts";
+import type { ClientCounter } from "./rate-limiter.ts";
 import type { HttpRequestContext } from "./request-context.ts";
 import { newRequestId } from "./request-id.ts";
 import type { RequestPath } from "./request-path.ts";
@@ -34,7 +34,9 @@ export interface RoutesOptions {
   readonly tokens: ReadonlyMap<RepositoryName, () => readonly PingToken[]>;
   readonly pingLimits: PingLimits;
   /** Returns the limiter that counts the pings of each token of a repository. */
-  readonly pingRateOf: (name: RepositoryName) => RateLimiterMemory;
+  readonly pingRateOf: (name: RepositoryName) => ClientCounter;
+  /** @returns why clients should use other servers of the fleet. Undefined: this is the only one. */
+  readonly fleetNotReady?: () => string | undefined;
   /** The Bearer token that `/metrics` requires; undefined: none. */
   readonly metricsToken?: Secret | undefined;
   /** The URL under which clients reach this server, without a trailing slash; undefined: taken from the Host header. */
@@ -193,6 +195,8 @@ function ownRoutes(options: RoutesOptions, readers: BasicAuth): Router<State> {
     const reasons = open.map(({ name, notReady }) => `${name}: ${notReady}`);
     const hidden = waiting.length - open.length;
     if (hidden > 0) reasons.push(`${hidden} private ${hidden === 1 ? "repository" : "repositories"}`);
+    const unsure = options.fleetNotReady?.();
+    if (unsure !== undefined) reasons.push(unsure);
     if (reasons.length > 0) throw new HttpError("server/not-ready", reasons.join("; "));
     ctx.body = "ready\n";
   });

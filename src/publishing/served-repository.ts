@@ -140,6 +140,13 @@ export type ReleaseFile = "Release" | "InRelease";
  */
 export interface ClientSession {
   /**
+   * Must be called, and its result awaited, before the other methods: another server of the fleet may know more of the
+   * client.
+   * @param file the requested file, if it is one that begins a session
+   * @returns undefined if nothing needs to be awaited
+   */
+  learn?(suiteKey: string, file: ReleaseFile | undefined, currentId: string): Promise<void> | undefined;
+  /**
    * Must be called when a client requests Release or InRelease.
    * @param suiteKey identifies the suite among all suites of the server
    * @param currentId the id of the current publication of the suite

@@ -15,6 +15,7 @@ const startTimeoutMs = 30_000;
 const pollMs = 50;
 
 export type ProxyName = "nginx" | "Caddy" | "HAProxy" | "Varnish";
+type ExampleName = ProxyName | "HAProxy before replicas";
 
 /** A replacement in an example: the text must be in it. */
 export type Change = readonly [before: string, after: string];
@@ -22,6 +23,8 @@ export type Change = readonly [before: string, after: string];
 export interface ProxyOptions {
   /** The port of the server behind it, on the loopback interface. */
   readonly upstreamPort: number;
+  /** The ports of the three servers behind it, for the example with replicas. */
+  readonly replicaPorts?: readonly number[];
   readonly certificate: Certificate;
   /** A directory for configurations, caches and logs; it is made. */
   readonly directory: string;
@@ -32,6 +35,7 @@ export interface ProxyOptions {
 /** Where an example keeps what a test has elsewhere. */
 interface Place {
   readonly upstreamPort: number;
+  readonly replicaPorts: readonly number[];
   readonly port: number;
   /** The port between hitch and Varnish. */
   readonly innerPort: number;
@@ -51,13 +55,13 @@ interface Program {
 
 /** A running proxy. */
 export class ReverseProxy {
-  readonly name: ProxyName;
+  readonly name: ExampleName;
   readonly port: number;
   readonly url: string;
   readonly #children: readonly ChildProcess[];
   #output = "";
 
-  private constructor(name: ProxyName, port: number, programs: readonly Program[], directory: string) {
+  private constructor(name: ExampleName, port: number, programs: readonly Program[], directory: string) {
     this.name = name;
     this.port = port;
     this.url = `https://localhost:${port}`;
@@ -72,14 +76,14 @@ export class ReverseProxy {
   }
 
   /** Resolves when the server answers through the proxy. */
-  static async start(name: ProxyName, options: ProxyOptions): Promise<ReverseProxy> {
+  static async start(name: ExampleName, options: ProxyOptions): Promise<ReverseProxy> {
     const { directory, certificate } = options;
     mkdirSync(directory, { recursive: true });
     const combinedFile = join(directory, "combined.pem");
     const files = [certificate.certificateFile, certificate.keyFile].map((file) => readFileSync(file, "utf8"));
     writeFileSync(combinedFile, files.join(""), { mode: 0o600 });
     const [port, innerPort] = [await freePort(), await freePort()];
-    const programs = programsOf[name]({ changes: [], ...options, port, innerPort, combinedFile });
+    const programs = programsOf[name]({ changes: [], replicaPorts: [], ...options, port, innerPort, combinedFile });
     const proxy = new ReverseProxy(name, port, programs, directory);
     await proxy.#ready(readFileSync(certificate.caFile));
     return proxy;
@@ -154,7 +158,7 @@ function written(place: Place, name: string, changes: readonly Change[]): string
 }
 
 /** The programs of each proxy, in the order in which they start. */
-const programsOf: { readonly [name in ProxyName]: (place: Place) => readonly Program[] } = {
+const programsOf: { readonly [name in ExampleName]: (place: Place) => readonly Program[] } = {
   nginx(place) {
     const { certificate, directory, port, upstreamPort, changes } = place;
     const site = written(place, "nginx.conf", [
@@ -200,6 +204,18 @@ http { access_log ${join(directory, "access.log")}; ${temporary.join(" ")} inclu
       ["/etc/ssl/tahoe-apt/combined.pem", combinedFile],
       ["log /dev/log local0", "log stdout format raw local0"],
       ["total-max-size 256", "total-max-size 32"],
+      ...changes,
+    ]);
+    return [{ command: "haproxy", debianPackage: "haproxy", args: ["-db", "-f", file] }];
+  },
+
+  "HAProxy before replicas"(place) {
+    const { combinedFile, port, replicaPorts, changes } = place;
+    const file = written(place, "haproxy-replicas.cfg", [
+      ...replicaPorts.map((replica, index) => [`192.0.2.${index + 1}:8380`, `127.0.0.1:${replica}`] as const),
+      ["bind :443", `bind 127.0.0.1:${port}`],
+      ["/etc/ssl/tahoe-apt/combined.pem", combinedFile],
+      ["log /dev/log local0", "log stdout format raw local0"],
       ...changes,
     ]);
     return [{ command: "haproxy", debianPackage: "haproxy", args: ["-db", "-f", file] }];

@@ -148,12 +148,14 @@ export class Repository implements ServedRepository, SuiteRollback {
   }
 
   findNow(path: string, session: ClientSession | undefined): Resource | undefined {
-    return this.#options.pathResolver.find(path, session);
+    const { pathResolver } = this.#options;
+    return pathResolver.awaitedBefore(path, session) === undefined ? pathResolver.find(path, session) : undefined;
   }
 
   async find(path: string, context: RequestContext): Promise<Resource | undefined> {
     const { pathResolver, status } = this.#options;
-    const found = this.findNow(path, context.session);
+    await pathResolver.awaitedBefore(path, context.session);
+    const found = pathResolver.find(path, context.session);
     if (found !== undefined) return found;
     if (!this.#isSurveyed(path)) throw new NotSeenYet(path, status.lastError ?? firstSurvey);
     const { signal } = context;

@@ -4,7 +4,7 @@ import type { StateName, Suite, TreePath } from "../../base/names.ts";
 import { tryParseSuiteOrFlat, tryParseTreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Resource } from "../resource.ts";
-import type { ClientSession } from "../served-repository.ts";
+import type { ClientSession, ReleaseFile } from "../served-repository.ts";
 import { timelessSeconds } from "../store/package-pool.ts";
 import type { Manifest } from "../store/publication.ts";
 import { fileByHash, hashReference, publishedFile } from "../store/publication.ts";
@@ -37,6 +37,9 @@ const generatedPaths =
 
 /** @param path below the repository's root */
 export const isGeneratedPath = (path: string): boolean => generatedPaths.test(path);
+
+const releaseFile = (rest: string): ReleaseFile | undefined =>
+  rest === "Release" || rest === "InRelease" ? rest : undefined;
 
 /** A large publication takes some megabytes. */
 const maxPastInMemory = 8;
@@ -72,6 +75,18 @@ export class PathResolver {
   }
 
   /**
+   * What must be awaited before `find`: other servers may know which publication the client is reading.
+   * @returns undefined if `find` can be called at once
+   */
+  awaitedBefore(path: string, session: ClientSession | undefined): Promise<void> | undefined {
+    if (session?.learn === undefined) return undefined;
+    const { suite, rest } = this.#inSuite(path) ?? {};
+    if (suite === undefined || rest === undefined || hashReference(rest) !== undefined) return undefined;
+    const current = this.#options.suites.currentOf(suite);
+    return current && session.learn(this.#suiteKey(suite), releaseFile(rest), current.id);
+  }
+
+  /**
    * Finds a changelog, or another file of the tree. A tree file with the path of a generated file is not served.
    * @throws StorageUnavailable, LimitExceeded, TooManyChangelogs
    */
@@ -102,10 +117,14 @@ export class PathResolver {
   /** The publication whose Release the client downloaded in this session, unless that is the current one. */
   #sessionPublication(current: Manifest, rest: string, session: ClientSession | undefined): Manifest | undefined {
     const { suite, id } = current;
-    const suiteKey = `${this.#options.stateName} ${suite}`;
-    const begunId =
-      rest === "Release" || rest === "InRelease" ? session?.begin(suiteKey, rest, id) : session?.continued(suiteKey);
+    const suiteKey = this.#suiteKey(suite);
+    const file = releaseFile(rest);
+    const begunId = file === undefined ? session?.continued(suiteKey) : session?.begin(suiteKey, file, id);
     return begunId === undefined || begunId === id ? undefined : this.#pastOf(suite, begunId);
+  }
+
+  #suiteKey(suite: Suite): string {
+    return `${this.#options.stateName} ${suite}`;
   }
 
   /** Finds a file of a snapshot: everything that the publication lists and that is still kept. */
