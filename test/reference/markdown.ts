@@ -14,6 +14,9 @@ export interface Page {
 
 export const code = (text: string): string => `\`${text}\``;
 
+/** Plain text, in which `<` begins no HTML. */
+export const escaped = (text: string): string => text.replaceAll("<", "&lt;");
+
 /** A table. Cells are Markdown of one line. */
 export function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.map(cellOf).join(" | ")} |`;

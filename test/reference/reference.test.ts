@@ -4,13 +4,21 @@ import { describe, expect, test } from "vitest";
 import { errorCodes } from "../../src/base/error-codes.ts";
 import { effectOf } from "../../src/config/configuration-changes.ts";
 import { projectFiles, projectRoot, readProjectFile } from "../support/project-files.ts";
+import { allCommands, commandsPage, exitCodesOf, exitCodesPage } from "./commands.ts";
 import { configurationPage, configurationSections } from "./configuration.ts";
 import { errorCodesPage } from "./error-codes.ts";
 import type { Page } from "./markdown.ts";
 import { table, textOf } from "./markdown.ts";
 import { allMetrics, metricsPage } from "./metrics.ts";
 
-const pages: readonly Page[] = [configurationPage(), await metricsPage(), errorCodesPage()];
+const commands = await allCommands();
+const pages: readonly Page[] = [
+  configurationPage(),
+  commandsPage(commands),
+  exitCodesPage(commands),
+  errorCodesPage(),
+  await metricsPage(),
+];
 
 const indexText = `# Reference
 
@@ -59,6 +67,41 @@ describe("the reference of the configuration", () => {
     const versions = [...readProjectFile("CHANGELOG.md").matchAll(/^## (\d+\.\d+\.\d+)/gm)].map(([, one]) => one);
     expect(versions.length).toBeGreaterThan(0);
     expect([...new Set(keys.map(({ schema }) => schema.since))].filter((one) => !versions.includes(one))).toEqual([]);
+  });
+});
+
+describe("the reference of commands", () => {
+  test("has every command, and a text for each argument and option", () => {
+    expect(commands.length).toBeGreaterThan(30);
+    const silent = commands.flatMap(({ words, description, argumentItems, options }) =>
+      [{ flags: "", text: description }, ...argumentItems, ...options]
+        .filter(({ text }) => text.length < 3)
+        .map(({ flags }) => [...words, flags].join(" ")),
+    );
+    expect(silent).toEqual([]);
+  });
+
+  test("has every exit code that a command sets", () => {
+    const texts = new Map(
+      projectFiles()
+        .filter((path) => path.startsWith("src/commands/"))
+        .map((path) => [basename(path), readProjectFile(path)]),
+    );
+    const documentedIn = (text: string): readonly string[] => {
+      const names = [...text.matchAll(/\.command\("([a-z-]+)"/g)].map(([, name]) => name);
+      const own = commands.filter(({ words }) => words.length === 1 && names.includes(words[0]));
+      return own.flatMap((help) => exitCodesOf(help).map(([code]) => code));
+    };
+    const missing = [...texts].flatMap(([file, text]) => {
+      const tables = [...text.matchAll(/const (?:exitCodes|restartNeeded)\b[^=]*= (\{[^}]*\}|\d+)/g)];
+      const codes = tables.flatMap(([, values = ""]) => values.match(/\d+/g) ?? []);
+      // Those of a shared file are the codes of the commands that import it.
+      const users = [text, ...[...texts.values()].filter((other) => other.includes(`/${file}"`))];
+      const documented = users.flatMap(documentedIn);
+      return codes.filter((code) => !documented.includes(code)).map((code) => `${file}: ${code}`);
+    });
+    expect(missing).toEqual([]);
+    expect(commands.filter((help) => exitCodesOf(help).some(([code]) => code === "3")).length).toBeGreaterThan(4);
   });
 });
 
