@@ -19,7 +19,7 @@ export function someRepositoryData(
     name,
     filters: async () => ({ suites: [], components: [], architectures: [], builders: [] }),
     isIndexing: () => false,
-    packages: async () => aPage([]),
+    packages: async () => ({ ...aPage([]), hasMoreThanTotal: false }),
     summary: async () => undefined,
     package: async () => undefined,
     dependents: async () => aPage([]),

@@ -4,6 +4,7 @@ import { compareVersions } from "../../src/debian/version.ts";
 import type {
   DependentRow,
   DirectoryCount,
+  FoundPackages,
   ListedRow,
   PackageIndex,
   PackageSearch,
@@ -45,7 +46,7 @@ export class ScannedIndex implements PackageIndex {
     };
   }
 
-  async search({ text, sort, skip, limit, ...filter }: PackageSearch): Promise<Cut<readonly ListedRow[]>> {
+  async search({ text, sort, skip, limit, ...filter }: PackageSearch): Promise<FoundPackages> {
     const words = text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
     const found = new Map<string, ListedRow[]>();
     for (const { row, text: content } of await this.#all()) {
@@ -56,7 +57,11 @@ export class ScannedIndex implements PackageIndex {
     const groups = [...found].toSorted(
       ([a, rowsA], [b, rowsB]) => (sort === "time" ? uploaded(rowsB) - uploaded(rowsA) : 0) || (a < b ? -1 : 1),
     );
-    return { entries: groups.slice(skip, skip + limit).map(([, rows]) => rows), total: groups.length };
+    return {
+      entries: groups.slice(skip, skip + limit).map(([, rows]) => rows),
+      total: groups.length,
+      hasMoreThanTotal: false,
+    };
   }
 
   async binaries(name: string): Promise<readonly ListedRow[]> {
@@ -139,7 +144,9 @@ export class ScannedIndex implements PackageIndex {
   async #read(): Promise<readonly Indexed[]> {
     const rows = new Map<string, Indexed>();
     for (const suite of this.#publications.current()) {
-      for (const { id, component, isSource, isForInstaller } of listedSegments(suite.manifest)) {
+      for (const { id, component, kind, isForInstaller } of listedSegments(suite.manifest)) {
+        if (kind === "translation") continue;
+        const isSource = kind === "source";
         for (const { row, stanza } of stanzaRows(id, suite.repository.segments.read(id, "plain"), isSource)) {
           const { uploadedMs, directory } = uploadOf(suite, row.path);
           const placed = { suite: suite.publicName, component, isForInstaller, uploadedMs, directory };

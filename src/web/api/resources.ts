@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { cursorPattern } from "../data/cursors.ts";
 import type { RepositoryData } from "../data/repository-data.ts";
-import { maxPageEntries, maxSearchCharacters, packageOrders } from "../data/repository-data.ts";
+import { maxFoundPackages, maxPageEntries, maxSearchCharacters, packageOrders } from "../data/repository-data.ts";
 import * as schemas from "./schemas.ts";
 
 /** The longest name, version or path in a parameter. */
@@ -91,7 +91,7 @@ export const resources: readonly Resource[] = [
   resource({
     path: "/packages",
     name: "packages",
-    summary: "Finds packages.",
+    summary: `Finds packages. A search for a text lists at most ${maxFoundPackages}.`,
     parameters: z.object({
       text: z
         .string()
@@ -105,7 +105,7 @@ export const resources: readonly Resource[] = [
       sort: z.enum(packageOrders).optional().describe("`relevance` by default."),
       ...page,
     }),
-    response: schemas.pageOf(schemas.packageSummary),
+    response: schemas.foundPage,
     find: ({ data, signal }, query) => data.packages(query, signal),
   }),
   resource({

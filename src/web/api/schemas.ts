@@ -43,6 +43,10 @@ export const packageSummary = z.object({
   uploadedSeconds: optional(seconds),
 });
 
+export const foundPage = pageOf(packageSummary).extend({
+  hasMoreThanTotal: z.boolean().describe("Whether more packages match than are listed."),
+});
+
 const person = z.object({ name: text, email: optional(text) });
 const sourceVersion = z.object({ name: text, version: text });
 const relationField = z.object({

@@ -47,6 +47,12 @@ export interface PackageSearch extends Slice, PackageFilter {
   readonly sort: PackageOrder;
 }
 
+/** The rows of each package. A search for a text lists at most `maxFoundPackages`. */
+export interface FoundPackages extends Cut<readonly ListedRow[]> {
+  /** Whether more packages match than are listed. */
+  readonly hasMoreThanTotal: boolean;
+}
+
 export interface UploadSearch extends Slice {
   readonly suite?: string | undefined;
   readonly directory?: string | undefined;
@@ -64,7 +70,7 @@ export interface PackageIndex {
   readonly isComplete: boolean;
   filters(signal: AbortSignal): Promise<Filters>;
   /** Finds binary packages. @returns their rows that match the filter, grouped by name in the order of the search */
-  search(query: PackageSearch, signal: AbortSignal): Promise<Cut<readonly ListedRow[]>>;
+  search(query: PackageSearch, signal: AbortSignal): Promise<FoundPackages>;
   /** The rows of binary packages of this name. */
   binaries(name: string, signal: AbortSignal): Promise<readonly ListedRow[]>;
   /** The rows of a source package, and the first rows of the packages that were built from it. */

@@ -5,7 +5,6 @@ import { realPathOf } from "../../catalog/layout/flat-tree.ts";
 import { publicSuiteName } from "../../publishing/live/flat-names.ts";
 import type { Repository } from "../../publishing/live/repository.ts";
 import type { Manifest } from "../../publishing/store/publication.ts";
-import { namesPackages } from "../../publishing/store/publication.ts";
 
 /** A repository, or a flat repository in its tree. */
 export interface RepositoryPart {
@@ -14,11 +13,14 @@ export interface RepositoryPart {
   readonly at?: TreePath;
 }
 
-/** A segment of Packages or Sources. */
+/** What the stanzas of a segment describe: packages, source packages, or their long descriptions (Translation-en). */
+export const segmentKinds = ["translation", "binary", "source"] as const;
+
+/** A segment of Packages, Sources or Translation-en. */
 export interface ListedSegment {
   readonly id: string;
   readonly component: string;
-  readonly isSource: boolean;
+  readonly kind: (typeof segmentKinds)[number];
   readonly isForInstaller: boolean;
 }
 
@@ -73,14 +75,23 @@ export function uploadOf({ repository, at }: RepositoryPart, path: string): Uplo
   return { directory: parentPath(real), uploadedMs: upload.uploadedMs };
 }
 
-/** The segments of all Packages and Sources of a publication. */
+/** The segments of all Packages, Sources and Translation-en of a publication; those of Translation-en first. */
 export function listedSegments({ indices }: Manifest): readonly ListedSegment[] {
-  return indices.filter(namesPackages).flatMap(({ directory, name, segments }) => {
-    const component = directory.replace(/\/(debian-installer\/)?[^/]+$/, "");
-    const kind = { component, isSource: name === "Sources", isForInstaller: directory.includes("/debian-installer/") };
-    return segments.map(({ id }) => ({ id, ...kind }));
+  const listed = indices.flatMap(({ directory, name, segments }) => {
+    const kind = kindOfIndex[name];
+    if (kind === undefined) return [];
+    const component = directory.replace(/(^|\/)(debian-installer\/)?[^/]+$/, "");
+    const place = { component, kind, isForInstaller: directory.includes("/debian-installer/") };
+    return segments.map(({ id }) => ({ id, ...place }));
   });
+  return listed.toSorted((a, b) => segmentKinds.indexOf(a.kind) - segmentKinds.indexOf(b.kind));
 }
+
+const kindOfIndex: Readonly<Record<string, ListedSegment["kind"]>> = {
+  Packages: "binary",
+  Sources: "source",
+  "Translation-en": "translation",
+};
 
 /** The path of a file below the root of the repository. @param path below the root of the part */
 export const publicPath = ({ at }: Pick<RepositoryPart, "at">, path: string): string =>

@@ -27,6 +27,7 @@ import type {
   DiffQuery,
   FileListing,
   Filters,
+  FoundPage,
   GridHealth,
   HiddenPackage,
   PackageDetail,
@@ -103,13 +104,14 @@ export class PublishedData implements RepositoryData {
     return !this.#index.isComplete;
   }
 
-  async packages(query: PackageQuery, signal: AbortSignal): Promise<Page<PackageSummary>> {
+  async packages(query: PackageQuery, signal: AbortSignal): Promise<FoundPage> {
     const slice = sliceOf(query);
     const { text = "", sort = "relevance", suite, component, architecture, builder } = query;
     if (text.length > maxSearchCharacters) throw new BadQuery(`a search has at most ${maxSearchCharacters} characters`);
     const filter = { suite, component, architecture, builder };
-    const { entries, total } = await this.#index.search({ ...slice, ...filter, text, sort }, signal);
-    return pageOf(slice, entries.map(summaryOf), total);
+    const found = await this.#index.search({ ...slice, ...filter, text, sort }, signal);
+    const { hasMoreThanTotal } = found;
+    return { ...pageOf(slice, found.entries.map(summaryOf), found.total), hasMoreThanTotal };
   }
 
   async summary(name: string, signal: AbortSignal): Promise<PackageSummary | undefined> {

@@ -21,7 +21,7 @@ export interface RepositoryData {
   /** Whether the index of packages is still being built, so that some packages are missing in the results. */
   isIndexing(): boolean;
   /** Finds packages by name. All packages without a text to search for. @throws BadQuery */
-  packages(query: PackageQuery, signal: AbortSignal): Promise<Page<PackageSummary>>;
+  packages(query: PackageQuery, signal: AbortSignal): Promise<FoundPage>;
   /** Returns a package as `packages` lists it; undefined if no suite lists it. */
   summary(name: string, signal: AbortSignal): Promise<PackageSummary | undefined>;
   /** Returns undefined if no suite lists a package of this name, and nothing else is known of it. */
@@ -68,6 +68,8 @@ export interface RepositoryData {
 
 /** The longest text that `packages` searches for, in characters. */
 export const maxSearchCharacters = 200;
+/** The most packages that a search for a text lists. */
+export const maxFoundPackages = 1000;
 /** The most entries of one page. */
 export const maxPageEntries = 200;
 /** The entries of one page, unless a query says otherwise. */
@@ -125,6 +127,12 @@ export interface PackageQuery extends PageQuery, PackageFilter {
   readonly text?: string | undefined;
   /** `relevance` by default, which without a text is the order of names. `time`: the newest upload first. */
   readonly sort?: PackageOrder | undefined;
+}
+
+/** A page of packages. A search for a text lists at most `maxFoundPackages` on all its pages. */
+export interface FoundPage extends Page<PackageSummary> {
+  /** Whether more packages match than are listed. */
+  readonly hasMoreThanTotal: boolean;
 }
 
 /** A package in a list. */

@@ -28,14 +28,19 @@ export function* stanzaRows(
   segment: Uint8Array,
   isSource: boolean,
 ): Iterable<{ readonly row: StanzaRow; readonly stanza: Stanza }> {
+  for (const { stanza, start, end } of stanzasIn(segment)) {
+    const place = { segment: id, start, end };
+    const row = isSource ? sourceRow(stanza, place) : binaryRow(stanza, place);
+    if (row !== undefined) yield { row, stanza };
+  }
+}
+
+function* stanzasIn(segment: Uint8Array): Iterable<{ stanza: Stanza; start: number; end: number }> {
   const bytes = asBuffer(segment);
   for (let start = 0; start < bytes.length; ) {
     const blank = bytes.indexOf("\n\n", start);
     const end = blank < 0 ? bytes.length : blank + 1;
-    const stanza = stanzaAt(bytes, { start, end });
-    const place = { segment: id, start, end };
-    const row = isSource ? sourceRow(stanza, place) : binaryRow(stanza, place);
-    if (row !== undefined) yield { row, stanza };
+    yield { stanza: stanzaAt(bytes, { start, end }), start, end };
     start = end + 1;
   }
 }
@@ -77,6 +82,20 @@ function sourceRow(stanza: Stanza, place: ListedRow["place"]): StanzaRow | undef
     path: dsc.path,
     place,
   };
+}
+
+/** A whole description, and its digest in Packages. */
+export interface Translation {
+  readonly md5: string;
+  readonly text: string;
+}
+
+/** Reads all descriptions in a segment of Translation-en. */
+export function* translationsIn(segment: Uint8Array): Iterable<Translation> {
+  for (const { stanza } of stanzasIn(segment)) {
+    const [md5, text] = [fieldOf(stanza, "Description-md5"), fieldOf(stanza, "Description-en")];
+    if (md5 !== undefined && text !== undefined) yield { md5, text };
+  }
 }
 
 /** The whole description with this MD5 in a segment of Translation-en. */

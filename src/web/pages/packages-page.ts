@@ -1,5 +1,5 @@
 // The list of packages: search, filters, order, pages. Everything is in its address.
-import type { PackageOrder, PackageSummary, Page } from "../data/repository-data.ts";
+import type { FoundPage, PackageOrder } from "../data/repository-data.ts";
 import { packageOrders } from "../data/repository-data.ts";
 import { fitting, lengthAt } from "./fitting.ts";
 import { builderName, pagesHtml } from "./fragments.ts";
@@ -28,7 +28,7 @@ const body = template<{
     readonly chosen: string;
     readonly choices: readonly Choice[];
   }[];
-  readonly found: Page<PackageSummary>;
+  readonly found: FoundPage;
   readonly isFiltered: boolean;
   readonly isIndexing: boolean;
   readonly maxChoices: number;
@@ -41,7 +41,7 @@ const body = template<{
 <% for (const select of it.selects) { %><% if (select.choices.length > 1) { %><div><label for="f-<%= select.name %>"><%= select.label %></label><% if (select.choices.length > it.maxChoices) { %><input id="f-<%= select.name %>" name="<%= select.name %>" value="<%= select.chosen %>"><% } else { %><select id="f-<%= select.name %>" name="<%= select.name %>"><% for (const choice of select.choices) { %><option value="<%= choice.value %>"<% if (choice.value === select.chosen) { %> selected<% } %>><%= choice.text %></option><% } %></select><% } %></div>
 <% } %><% } %></form>
 <% if (it.isIndexing) { %><p class="note">The index of packages is being built: some packages are missing here.</p>
-<% } %><p class="quiet" role="status"><% if (it.found.total === 0) { %>No package matches.<% } else { %><%= it.count(it.found.total, "package") %><% } %><% if (it.isFiltered) { %> · <a href="<%= it.links.packages() %>">Show all packages</a><% } %></p>
+<% } %><p class="quiet" role="status"><% if (it.found.total === 0) { %>No package matches.<% } else if (it.found.hasMoreThanTotal) { %>More than <%= it.count(it.found.total, "package") %> match; only so many are listed.<% } else { %><%= it.count(it.found.total, "package") %><% } %><% if (it.isFiltered) { %> · <a href="<%= it.links.packages() %>">Show all packages</a><% } %></p>
 <% if (it.found.total > 0) { %><ul class="results">
 <% for (const one of it.found.entries) { %><li><h2><a href="<%= it.links.package(one.name) %>"><%= one.name %></a></h2>
 <% if (one.description) { %><p><%= it.cut(one.description, it.maxDescription) %></p>

@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import type { Statement } from "node-sqlite3-wasm";
 import sqlite from "node-sqlite3-wasm";
 import type { UploadPlace } from "../data/publications.ts";
+import { segmentKinds } from "../data/publications.ts";
 import type { RelationField } from "../data/repository-data.ts";
 import { relationFields } from "../data/repository-data.ts";
 import type { StanzaRow } from "../data/stanza-rows.ts";
@@ -11,9 +12,19 @@ import type { SegmentRef } from "./segment-ref.ts";
 import { segmentKey } from "./segment-ref.ts";
 
 /** The version of the tables. A database of another version is built again. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 /** The memory for pages of the database, in KiB. The rest is in the page cache of the system. */
 const pageCacheKibibytes = 2048;
+
+/**
+ * A row of the full-text index of words has the id of its text in these bits, and the length of the name above them. So
+ * the index finds short names first, and a search needs to read no more of it than it lists.
+ */
+export const textIdMask = 2 ** 40 - 1;
+const textIdBits = 40;
+const maxNameLength = 255;
+const wordsRow = (name: string, text: string): string =>
+  `(min(length(${name}), ${maxNameLength}) << ${textIdBits} | ${text})`;
 
 /** The fields whose relations are found by `dependents`. */
 export const dependingFields = relationFields.filter((field) => field !== "Provides");
@@ -23,8 +34,11 @@ export const columnOfField = (field: RelationField["field"]): string => field.to
 const schema = `
 CREATE TABLE suite(id INTEGER PRIMARY KEY, name TEXT UNIQUE, publication TEXT);
 CREATE TABLE segment(
-  id INTEGER PRIMARY KEY, suite INTEGER, name TEXT, component TEXT, is_source INTEGER, for_installer INTEGER,
-  UNIQUE(suite, component, is_source, for_installer, name));
+  id INTEGER PRIMARY KEY, suite INTEGER, name TEXT, component TEXT, kind TEXT, for_installer INTEGER,
+  UNIQUE(suite, component, kind, for_installer, name));
+CREATE TABLE translation(segment INTEGER, md5 TEXT, long TEXT);
+CREATE INDEX translation_md5 ON translation(md5);
+CREATE INDEX translation_segment ON translation(segment);
 CREATE TABLE package(id INTEGER PRIMARY KEY, name TEXT UNIQUE);
 CREATE TABLE text(id INTEGER PRIMARY KEY, package INTEGER, hash BLOB UNIQUE, short TEXT, refs INTEGER);
 CREATE TABLE entry(
@@ -32,7 +46,7 @@ CREATE TABLE entry(
   for_installer INTEGER, version TEXT, architecture TEXT, source TEXT, source_version TEXT, section TEXT,
   uploaded INTEGER, directory TEXT, size INTEGER, sha256 TEXT, path TEXT, segment TEXT, start INTEGER, end INTEGER,
   hash BLOB, refs INTEGER, UNIQUE(path, suite, component, for_installer));
-CREATE INDEX entry_package ON entry(package);
+CREATE INDEX entry_package ON entry(package, is_source);
 CREATE INDEX entry_text ON entry(text);
 CREATE INDEX entry_source ON entry(source);
 CREATE INDEX entry_uploaded ON entry(uploaded);
@@ -55,13 +69,21 @@ export interface IndexedStanza {
   /** With its path below the root of the repository. */
   readonly row: StanzaRow;
   readonly maintainer: string;
-  /** The description without its first line. */
+  /** The description without its first line; "" if there is none, or if it is in Translation-en. */
   readonly long: string;
+  /** Of the description, if it is in Translation-en. */
+  readonly descriptionMd5: string | undefined;
   /** The names in each depending field. */
   readonly relations: ReadonlyMap<RelationField["field"], readonly string[]>;
   readonly provides: readonly string[];
   /** Of the bytes of the stanza. */
   readonly hash: Uint8Array;
+}
+
+/** A long description in a segment of Translation-en. */
+export interface IndexedTranslation {
+  readonly md5: string;
+  readonly long: string;
 }
 
 type Row = Readonly<Record<string, unknown>>;
@@ -121,16 +143,16 @@ export class IndexDatabase {
   stateOf(suite: string): { readonly publication: string | undefined; readonly segments: readonly SegmentRef[] } {
     const publication = this.get("SELECT publication FROM suite WHERE name = ?", [suite])?.publication;
     const rows = this.all(
-      `SELECT g.name, component, is_source, for_installer FROM segment g JOIN suite s ON s.id = g.suite WHERE s.name = ?`,
+      `SELECT g.name, component, kind, for_installer FROM segment g JOIN suite s ON s.id = g.suite WHERE s.name = ?`,
       [suite],
     );
     return {
       publication: typeof publication === "string" ? publication : undefined,
-      segments: rows.map(({ name, component, is_source: isSource, for_installer: isForInstaller }) => ({
+      segments: rows.map(({ name, component, kind, for_installer: isForInstaller }) => ({
         suite,
         name: String(name),
         component: String(component),
-        isSource: isSource === 1,
+        kind: segmentKinds.find((each) => each === kind) ?? "binary",
         isForInstaller: isForInstaller === 1,
       })),
     };
@@ -143,21 +165,21 @@ export class IndexDatabase {
   /** Adds the stanzas of a segment. @param uploads of each stanza */
   add(segment: SegmentRef, stanzas: readonly IndexedStanza[], uploads: readonly UploadPlace[]): void {
     this.#transaction(() => {
+      const id = this.#addSegment(segment);
       const suite = this.#idOf("suite", segment.suite);
-      const { component, isSource, isForInstaller, name } = segment;
-      const id = Number(
-        this.#run("INSERT INTO segment(suite, component, is_source, for_installer, name) VALUES(?, ?, ?, ?, ?)", [
-          suite,
-          component,
-          Number(isSource),
-          Number(isForInstaller),
-          name,
-        ]).lastInsertRowid,
-      );
       for (const [at, stanza] of stanzas.entries()) {
         const entry = this.#addEntry(segment, suite, stanza, uploads[at] ?? { uploadedMs: 0, directory: "" });
         this.#run("INSERT OR IGNORE INTO listing(segment, entry) VALUES(?, ?)", [id, entry]);
       }
+    });
+  }
+
+  /** Adds a segment of Translation-en. To be called before the packages of the same publication are added. */
+  addTranslations(segment: SegmentRef, translations: readonly IndexedTranslation[]): void {
+    this.#transaction(() => {
+      const id = this.#addSegment(segment);
+      for (const { md5, long } of translations)
+        this.#run("INSERT INTO translation(segment, md5, long) VALUES(?, ?, ?)", [id, md5, long]);
     });
   }
 
@@ -171,6 +193,17 @@ export class IndexDatabase {
       if (publication === undefined) this.#run("DELETE FROM suite WHERE id = ?", [suiteId]);
       else this.#run("UPDATE suite SET publication = ? WHERE id = ?", [publication, suiteId]);
     });
+  }
+
+  #addSegment({ suite, component, kind, isForInstaller, name }: SegmentRef): number {
+    const added = this.#run("INSERT INTO segment(suite, component, kind, for_installer, name) VALUES(?, ?, ?, ?, ?)", [
+      this.#idOf("suite", suite),
+      component,
+      kind,
+      Number(isForInstaller),
+      name,
+    ]);
+    return Number(added.lastInsertRowid);
   }
 
   #addEntry(segment: SegmentRef, suite: number, stanza: IndexedStanza, upload: UploadPlace): number {
@@ -235,7 +268,8 @@ export class IndexDatabase {
   }
 
   /** Returns the id of the texts of a package, which are indexed if they are new, and counts the use. */
-  #textOf(packageId: number, { row, maintainer, long }: IndexedStanza): number {
+  #textOf(packageId: number, { row, maintainer, long: own, descriptionMd5 }: IndexedStanza): number {
+    const long = own === "" && descriptionMd5 !== undefined ? this.#translationOf(descriptionMd5) : own;
     const texts = [row.name, row.source, row.description, maintainer, long];
     const hash = createHash("sha256").update(JSON.stringify(texts)).digest();
     const known = this.#prepared("SELECT id FROM text WHERE hash = ?").get([hash]);
@@ -248,24 +282,26 @@ export class IndexDatabase {
       hash,
       row.description,
     ]);
-    this.#run("INSERT INTO words(rowid, name, source, short, maintainer, long) VALUES(?, ?, ?, ?, ?, ?)", [
-      Number(lastInsertRowid),
-      namesToFind(row.name),
-      row.source,
-      row.description,
-      maintainer,
-      long,
-    ]);
-    return Number(lastInsertRowid);
+    const id = Number(lastInsertRowid);
+    this.#run(
+      `INSERT INTO words(rowid, name, source, short, maintainer, long) VALUES(${wordsRow("?", "?")}, ?, ?, ?, ?, ?)`,
+      [row.name, id, namesToFind(row.name), row.source, row.description, maintainer, long],
+    );
+    return id;
   }
 
-  #remove(suite: number, { name, component, isSource, isForInstaller }: SegmentRef): void {
+  #translationOf(md5: string): string {
+    return String(this.get("SELECT long FROM translation WHERE md5 = ?", [md5])?.long ?? "");
+  }
+
+  #remove(suite: number, { name, component, kind, isForInstaller }: SegmentRef): void {
     const id = Number(
       this.get(
-        "SELECT id FROM segment WHERE suite = ? AND component = ? AND is_source = ? AND for_installer = ? AND name = ?",
-        [suite, component, Number(isSource), Number(isForInstaller), name],
+        "SELECT id FROM segment WHERE suite = ? AND component = ? AND kind = ? AND for_installer = ? AND name = ?",
+        [suite, component, kind, Number(isForInstaller), name],
       )?.id,
     );
+    this.#run("DELETE FROM translation WHERE segment = ?", [id]);
     this.#run("UPDATE entry SET refs = refs - 1 WHERE id IN (SELECT entry FROM listing WHERE segment = ?)", [id]);
     const unused = this.all(
       `SELECT e.id id, text, package FROM listing JOIN entry e ON e.id = entry
@@ -290,8 +326,12 @@ export class IndexDatabase {
     if (text === 0) return;
     this.#run("UPDATE text SET refs = refs - 1 WHERE id = ?", [text]);
     if (Number(this.get("SELECT refs FROM text WHERE id = ?", [text])?.refs) > 0) return;
+    this.#run(
+      `DELETE FROM words
+       WHERE rowid = (SELECT ${wordsRow("p.name", "t.id")} FROM text t JOIN package p ON p.id = t.package WHERE t.id = ?)`,
+      [text],
+    );
     this.#run("DELETE FROM text WHERE id = ?", [text]);
-    this.#run("DELETE FROM words WHERE rowid = ?", [text]);
   }
 
   #idOf(table: "suite" | "package", name: string): number {

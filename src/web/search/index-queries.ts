@@ -3,6 +3,7 @@ import { LRUCache } from "lru-cache";
 import type {
   DependentRow,
   DirectoryCount,
+  FoundPackages,
   ListedRow,
   PackageIndex,
   PackageSearch,
@@ -11,10 +12,10 @@ import type {
   Slice,
   UploadSearch,
 } from "../data/package-index.ts";
-import type { Cut, Filters, PackageFilter } from "../data/repository-data.ts";
-import { maxListedEntries } from "../data/repository-data.ts";
+import type { Cut, Filters, PackageFilter, PackageOrder } from "../data/repository-data.ts";
+import { maxFoundPackages, maxListedEntries } from "../data/repository-data.ts";
 import type { IndexDatabase } from "./index-database.ts";
-import { columnOfField, dependingFields } from "./index-database.ts";
+import { columnOfField, dependingFields, textIdMask } from "./index-database.ts";
 
 /** The queries without their abort signals: each takes some milliseconds. */
 export type IndexQueries = {
@@ -26,20 +27,23 @@ export type IndexQueries = {
 };
 
 type Value = string | number;
-type Sql = readonly [text: string, values: readonly Value[]];
 type Row = Readonly<Record<string, unknown>>;
 
 /** The most words of a search; further ones are ignored. */
 const maxWords = 10;
-/** The most texts of each tier that are sorted. Words with more matches say little. */
-const maxRanked = 20_000;
+/** The most filters whose packages are kept in a table until the index changes. */
+const maxSelections = 8;
 /** The most dependents that are sorted. */
 const maxDependents = 5000;
 /**
- * The columns that contain all words, the most relevant first. The formula bm25 would need the positions of all words,
- * which make the index half as large again, and prefers rare words in long descriptions to names.
+ * The columns that contain all words, the most relevant first; each tier contains those before it. The formula bm25
+ * would need the positions of all words, which make the index half as large again, and prefers rare words in long
+ * descriptions to names.
  */
 const tiers = ["{name} : ", "{name source short} : ", "{name source short maintainer} : ", ""];
+/** The texts that match, from the shortest name to the longest: the full-text index finds them in this order. */
+const found = `(SELECT rowid & ${textIdMask} id FROM words WHERE words MATCH ? ORDER BY rowid) h
+  JOIN text t ON t.id = h.id`;
 /** How many counts and lists are remembered until the index changes. */
 const maxRemembered = 500;
 
@@ -51,14 +55,24 @@ const from = "entry e JOIN suite s ON s.id = e.suite JOIN package p ON p.id = e.
 export class SqlQueries implements IndexQueries {
   readonly #db: IndexDatabase;
   readonly #remembered = new LRUCache<string, object>({ max: maxRemembered });
+  /** Keys in the table `selected`, by filter. */
+  readonly #selections = new LRUCache<string, number>({
+    max: maxSelections,
+    dispose: (key) => this.#db.all("DELETE FROM selected WHERE selection = ?", [key]),
+  });
+  #lastSelection = 0;
 
   constructor(db: IndexDatabase) {
     this.#db = db;
+    db.get(
+      "CREATE TEMP TABLE selected(selection INTEGER, package INTEGER, PRIMARY KEY(selection, package)) WITHOUT ROWID",
+    );
   }
 
   /** To be called when the index has changed. */
   changed(): void {
     this.#remembered.clear();
+    this.#selections.clear();
   }
 
   filters(): Filters {
@@ -67,35 +81,131 @@ export class SqlQueries implements IndexQueries {
       return {
         suites: distinct("SELECT name value FROM suite WHERE publication IS NOT NULL ORDER BY 1"),
         components: distinct("SELECT DISTINCT component value FROM segment ORDER BY 1"),
-        architectures: distinct("SELECT DISTINCT architecture value FROM entry WHERE is_source = 0 ORDER BY 1"),
+        // SELECT DISTINCT would read the whole index.
+        architectures: distinct(
+          `WITH RECURSIVE each(value) AS (
+             SELECT min(architecture) FROM entry
+             UNION ALL SELECT (SELECT min(architecture) FROM entry WHERE architecture > value) FROM each
+             WHERE value IS NOT NULL)
+           SELECT value FROM each WHERE value <> 'source'`,
+        ),
         builders: this.directories().map(({ directory }) => directory),
       };
     });
   }
 
-  search({ text, sort, skip, limit, ...filter }: PackageSearch): Cut<readonly ListedRow[]> {
+  search({ text, sort, skip, limit, ...filter }: PackageSearch): FoundPackages {
     const words =
       text
         .toLowerCase()
         .match(/[\p{L}\p{N}]+/gu)
         ?.slice(0, maxWords) ?? [];
-    if (words.length === 0 && text.trim() !== "") return { entries: [], total: 0 };
-    const selection = selectionOf(filter);
-    const count = (hits: string | undefined): number =>
-      this.#remember(JSON.stringify(["count", hits, filter]), () => ({
-        count: Number(this.#db.get(...countSql(hits, selection))?.count ?? 0),
-      })).count;
-    const hits = words.length === 0 ? undefined : matchOf(words);
-    const total = count(hits);
-    const ids = this.#remember(JSON.stringify(["search", text, sort, skip, limit, filter]), () => {
-      // Each tier contains those before it, so the first one that is long enough decides.
-      const isEnough = (tier: string): boolean => hits !== undefined && count(`${tier}${hits}`) >= skip + limit;
-      const matches = sort === "relevance" && hits !== undefined ? tiers.map((tier) => `${tier}${hits}`) : [];
-      const needed = matches.slice(0, sort === "relevance" ? tiers.findIndex(isEnough) + 1 || tiers.length : 0);
-      const [sql, values] = orderSql(hits, { selection, sort, matches: needed, name: text.trim().toLowerCase() });
-      return this.#db.all(`${sql} LIMIT ? OFFSET ?`, [...values, limit, skip]).map(({ id }) => Number(id));
+    const nothing = { entries: [], total: 0, hasMoreThanTotal: false };
+    if (words.length === 0 && text.trim() !== "") return nothing;
+    const match = words.length === 0 ? undefined : matchOf(words);
+    const selection = this.#select(filter);
+    if (match !== undefined && this.#count(undefined, selection) === 0) return nothing;
+    const most = match === undefined ? Number.POSITIVE_INFINITY : maxFoundPackages;
+    const slice = { skip, limit: Math.max(0, Math.min(limit, most - skip)) };
+    const { ids, count } = this.#remember(JSON.stringify(["search", text, sort, slice, filter]), () =>
+      match !== undefined && sort === "relevance"
+        ? this.#ranked(match, text.trim().toLowerCase(), selection, slice)
+        : { ids: this.#sorted(match, sort, selection, slice), count: this.#count(match, selection) },
+    );
+    return {
+      entries: ids.map((id) => this.#rowsOf(id, selection)),
+      total: Math.min(count, most),
+      hasMoreThanTotal: count > most,
+    };
+  }
+
+  /** Returns the number of packages, but no more than `maxFoundPackages` + 1 of those that match. */
+  #count(match: string | undefined, { filter, isSelected, key }: Selection): number {
+    return this.#counted(JSON.stringify(["count", match, filter]), () => {
+      if (match !== undefined)
+        return [
+          `SELECT count(*) count FROM (SELECT DISTINCT t.package FROM ${found} JOIN package p ON p.id = t.package
+           WHERE ${isSelected} LIMIT ${maxFoundPackages + 1})`,
+          [match, ...key],
+        ];
+      if (key.length > 0) return ["SELECT count(*) count FROM selected WHERE selection = ?", key];
+      return ["SELECT count(DISTINCT package) count FROM entry WHERE is_source = 0", []];
     });
-    return { entries: ids.map((id) => this.#rowsOf(id, selection)), total };
+  }
+
+  /**
+   * Returns packages in the order of relevance: by tiers, and within a tier the package of this name, the names that
+   * begin with it, the shorter names. Of a tier with more than `maxFoundPackages` packages, only those with the
+   * shortest names are sorted.
+   */
+  #ranked(match: string, name: string, selection: Selection, { skip, limit }: Slice) {
+    const { isSelected, key } = selection;
+    const ids = new Set<number>();
+    let [isComplete, isFull] = [true, false];
+    for (const tier of tiers) {
+      isComplete = !isFull && ids.size < skip + limit;
+      if (!isComplete) break;
+      const packages = this.#db
+        .all(
+          `SELECT DISTINCT p.id id, p.name name FROM ${found} JOIN package p ON p.id = t.package
+           WHERE ${isSelected} LIMIT ${maxFoundPackages + 1}`,
+          [`${tier}${match}`, ...key],
+        )
+        .map((row) => ({ id: Number(row.id), name: String(row.name) }));
+      isFull = packages.length > maxFoundPackages;
+      for (const { id } of packages.toSorted(byNearness(name))) ids.add(id);
+    }
+    const page = [...ids].slice(skip, skip + limit);
+    if (isFull) return { ids: page, count: maxFoundPackages + 1 };
+    return { ids: page, count: isComplete ? ids.size : this.#count(match, selection) };
+  }
+
+  /** Returns packages in the order of names, or of uploads. It walks through them in this order. */
+  #sorted(
+    match: string | undefined,
+    sort: PackageOrder,
+    { condition, values, isSelected, key }: Selection,
+    { skip, limit }: Slice,
+  ): readonly number[] {
+    const isMatching = match === undefined ? "1" : `+p.id IN (SELECT t.package FROM ${found})`;
+    const matches = match === undefined ? [] : [match];
+    const isBinary = "EXISTS (SELECT 1 FROM entry e WHERE e.package = p.id AND is_source = 0)";
+    const rows =
+      sort === "time"
+        ? // Each package at its newest entry.
+          this.#db.all(
+            `SELECT p.id id FROM entry o CROSS JOIN package p ON p.id = o.package
+             WHERE o.is_source = 0 AND ${isMatching} AND ${isSelected}
+               AND o.id = (SELECT e.id FROM entry e WHERE e.package = o.package AND is_source = 0${condition}
+                 ORDER BY uploaded DESC, e.id DESC LIMIT 1)
+             ORDER BY uploaded DESC, o.id DESC LIMIT ? OFFSET ?`,
+            [...matches, ...key, ...values, limit, skip],
+          )
+        : this.#db.all(
+            `SELECT p.id id FROM package p WHERE ${isMatching} AND ${isSelected} AND ${isBinary}
+             ORDER BY p.name LIMIT ? OFFSET ?`,
+            [...matches, ...key, limit, skip],
+          );
+    return rows.map(({ id }) => Number(id));
+  }
+
+  /** Puts the packages that a filter selects into a table, so that none is checked again for each search. */
+  #select(filter: PackageFilter): Selection {
+    const { condition, values } = conditionOf(filter);
+    const selection = { filter, condition, values };
+    if (condition === "") return { ...selection, isSelected: "1", key: [] };
+    const text = JSON.stringify([condition, values]);
+    const known = this.#selections.get(text);
+    const key = known ?? ++this.#lastSelection;
+    if (known === undefined) {
+      this.#db.all(`INSERT OR IGNORE INTO selected SELECT ?, package FROM entry e WHERE is_source = 0${condition}`, [
+        key,
+        ...values,
+      ]);
+      this.#selections.set(text, key);
+    }
+    const isSelected = "EXISTS (SELECT 1 FROM selected WHERE selection = ? AND package = p.id)";
+    return { ...selection, isSelected, key: [key] };
   }
 
   binaries(name: string): readonly ListedRow[] {
@@ -175,10 +285,11 @@ export class SqlQueries implements IndexQueries {
   }
 
   uploads({ suite, directory, skip, limit }: UploadSearch): Cut<ListedRow> {
-    const { condition, values } = selectionOf({ suite, builder: directory });
-    const total = this.#remember(JSON.stringify(["uploads", suite, directory]), () => ({
-      count: Number(this.#db.get(`SELECT count(*) count FROM entry e WHERE 1${condition}`, values)?.count ?? 0),
-    })).count;
+    const { condition, values } = conditionOf({ suite, builder: directory });
+    const total = this.#counted(JSON.stringify(["uploads", suite, directory]), () => [
+      `SELECT count(*) count FROM entry e WHERE 1${condition}`,
+      values,
+    ]);
     // In the order of an index.
     const order = "ORDER BY uploaded DESC, e.id DESC LIMIT ? OFFSET ?";
     return { entries: this.#rows(`1${condition}`, [...values, limit, skip], order), total };
@@ -204,6 +315,11 @@ export class SqlQueries implements IndexQueries {
     return this.#db.all(`SELECT ${columns} FROM ${from} WHERE ${condition} ${order}`, values).map(listedRow);
   }
 
+  /** @param key under which the count is remembered @param query returns SQL with one column `count`, and its values */
+  #counted(key: string, query: () => readonly [sql: string, values: readonly Value[]]): number {
+    return this.#remember(key, () => ({ count: Number(this.#db.get(...query())?.count ?? 0) })).count;
+  }
+
   #remember<Result extends object>(key: string, find: () => Result): Result {
     const known = this.#remembered.get(key) as Result | undefined;
     if (known !== undefined) return known;
@@ -213,17 +329,20 @@ export class SqlQueries implements IndexQueries {
   }
 }
 
-/** The entries that match a filter. */
+/** The entries that match a filter, and the packages that have such an entry. */
 interface Selection {
+  readonly filter: PackageFilter;
   /** A condition on `entry e`, which begins with AND unless it is empty. */
   readonly condition: string;
-  /** A condition on `package p`: whether it has such an entry. */
-  readonly isSelected: string;
-  /** The values of the parameters in either condition. */
+  /** The values of its parameters. */
   readonly values: readonly Value[];
+  /** A condition on `package p`. */
+  readonly isSelected: string;
+  /** The value of its parameter; empty without a filter. */
+  readonly key: readonly number[];
 }
 
-function selectionOf({ suite, component, architecture, builder }: PackageFilter): Selection {
+function conditionOf({ suite, component, architecture, builder }: PackageFilter) {
   const conditions: string[] = [];
   const values: Value[] = [];
   const add = (sql: string, ...given: Value[]) => {
@@ -232,17 +351,21 @@ function selectionOf({ suite, component, architecture, builder }: PackageFilter)
   };
   if (suite !== undefined) add("e.suite = (SELECT id FROM suite WHERE name = ?)", suite);
   if (component !== undefined) add("e.component = ?", component);
-  if (architecture !== undefined) add("e.architecture IN (?, 'all')", architecture);
+  if (architecture !== undefined) add("+e.architecture IN (?, 'all')", architecture);
   // "0" is the character after "/".
   if (builder !== undefined)
     add("(e.directory = ? OR e.directory > ? AND e.directory < ?)", builder, `${builder}/`, `${builder}0`);
-  const condition = conditions.join("");
-  return {
-    condition,
-    isSelected: `EXISTS (SELECT 1 FROM entry e WHERE e.package = p.id AND is_source = 0${condition})`,
-    values,
-  };
+  return { condition: conditions.join(""), values };
 }
+
+/** Orders names: this one, those that begin with it, the shorter ones. */
+const byNearness =
+  (name: string) =>
+  (a: { readonly name: string }, b: { readonly name: string }): number =>
+    Number(b.name === name) - Number(a.name === name) ||
+    Number(b.name.startsWith(name)) - Number(a.name.startsWith(name)) ||
+    a.name.length - b.name.length ||
+    (a.name < b.name ? -1 : 1);
 
 /** A query of the full-text index. A single character matches whole words only: too many words begin with it. */
 const matchOf = (words: readonly string[]): string =>
@@ -252,59 +375,6 @@ const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
 
 /** Other names cannot be in the full-text index of relations. */
 const isPackageName = (name: string): boolean => /^[a-z0-9][a-z0-9+.-]*$/.test(name);
-
-function countSql(hits: string | undefined, { condition, isSelected, values }: Selection): Sql {
-  if (hits === undefined) return [`SELECT count(*) count FROM package p WHERE ${isSelected}`, values];
-  // Every text belongs to a package with an entry.
-  const filtered = condition === "" ? "" : `AND ${isSelected}`;
-  return [
-    `SELECT count(DISTINCT p.id) count FROM words JOIN text t ON t.id = words.rowid JOIN package p ON p.id = t.package
-     WHERE words MATCH ? ${filtered}`,
-    [hits, ...values],
-  ];
-}
-
-/**
- * A query for the ids of packages in the order of a search.
- * @param options.matches those of the tiers, for the order by relevance
- */
-function orderSql(
-  hits: string | undefined,
-  options: {
-    readonly selection: Selection;
-    readonly sort: PackageSearch["sort"];
-    readonly matches: readonly string[];
-    readonly name: string;
-  },
-): Sql {
-  const { selection, sort, matches, name } = options;
-  const { condition, isSelected, values } = selection;
-  if (hits === undefined && sort === "time")
-    // In the order of an index, each package at its newest entry.
-    return [
-      `SELECT o.package id FROM entry o
-       WHERE o.id = (SELECT e.id FROM entry e WHERE e.package = o.package AND is_source = 0${condition}
-         ORDER BY uploaded DESC, e.id DESC LIMIT 1)
-       ORDER BY uploaded DESC, o.id DESC`,
-      values,
-    ];
-  if (hits === undefined) return [`SELECT p.id id FROM package p WHERE ${isSelected} ORDER BY p.name`, values];
-  if (matches.length > 0)
-    return [
-      `SELECT p.id id, min(tier) best FROM (${matches.map(tierSql).join(" UNION ALL ")}) h
-       JOIN text t ON t.id = h.id JOIN package p ON p.id = t.package
-       WHERE ${isSelected} GROUP BY p.id ORDER BY p.name = ? DESC, best, length(p.name), p.name`,
-      [...matches, ...values, name],
-    ];
-  const found = `FROM package p WHERE p.id IN (
-      SELECT t.package FROM words JOIN text t ON t.id = words.rowid WHERE words MATCH ?) AND ${isSelected}`;
-  if (sort === "name") return [`SELECT p.id id ${found} ORDER BY p.name`, [hits, ...values]];
-  const newest = `(SELECT max(uploaded) FROM entry e WHERE e.package = p.id AND is_source = 0${condition})`;
-  return [`SELECT p.id id ${found} ORDER BY ${newest} DESC, p.name`, [hits, ...values, ...values]];
-}
-
-const tierSql = (_match: string, tier: number): string =>
-  `SELECT * FROM (SELECT rowid id, ${tier} tier FROM words WHERE words MATCH ? LIMIT ${maxRanked})`;
 
 function listedRow(row: Row): ListedRow {
   const text = (column: string): string => {

@@ -7,8 +7,9 @@ import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import { readRelationFields } from "../data/package-texts.ts";
 import { relationFields } from "../data/repository-data.ts";
-import { stanzaRows } from "../data/stanza-rows.ts";
-import type { IndexDatabase as Database, IndexedStanza } from "./index-database.ts";
+import type { Translation } from "../data/stanza-rows.ts";
+import { stanzaRows, translationsIn } from "../data/stanza-rows.ts";
+import type { IndexDatabase as Database, IndexedStanza, IndexedTranslation } from "./index-database.ts";
 import type { IndexAnswer, IndexRequest } from "./index-messages.ts";
 import type { SqlQueries as Queries } from "./index-queries.ts";
 import { segmentKey } from "./segment-ref.ts";
@@ -27,7 +28,12 @@ interface Opened {
   readonly db: Database;
   readonly queries: Queries;
   /** The segment that was parsed last. */
-  parsed: { readonly key: string; readonly stanzas: readonly IndexedStanza[] } | undefined;
+  parsed:
+    | ({ readonly key: string } & (
+        | { readonly stanzas: readonly IndexedStanza[] }
+        | { readonly translations: readonly IndexedTranslation[] }
+      ))
+    | undefined;
 }
 
 const databases = new Map<string, Opened>();
@@ -59,7 +65,12 @@ function answer(request: IndexRequest): unknown {
       return at.db.stateOf(request.suite);
     case "parse": {
       const { segment, bytes, prefix } = request;
-      const rows = [...stanzaRows(segment.name, bytes, segment.isSource)];
+      if (segment.kind === "translation") {
+        const translations = [...translationsIn(bytes)].map(indexedTranslation);
+        at.parsed = { key: segmentKey(segment), translations };
+        return [];
+      }
+      const rows = [...stanzaRows(segment.name, bytes, segment.kind === "source")];
       const stanzas = rows.map(({ row, stanza }) => {
         const hash = createHash("sha256").update(bytes.subarray(row.place.start, row.place.end)).digest();
         return { ...indexedStanza({ ...row, path: `${prefix}${row.path}` }, stanza), hash };
@@ -70,7 +81,8 @@ function answer(request: IndexRequest): unknown {
     case "add": {
       const { segment, uploads } = request;
       if (at.parsed?.key !== segmentKey(segment)) throw new Error("the segment was not parsed");
-      at.db.add(segment, at.parsed.stanzas, uploads);
+      if ("translations" in at.parsed) at.db.addTranslations(segment, at.parsed.translations);
+      else at.db.add(segment, at.parsed.stanzas, uploads);
       at.parsed = undefined;
       at.queries.changed();
       return undefined;
@@ -97,9 +109,16 @@ function indexedStanza(row: IndexedStanza["row"], stanza: Stanza): Omit<IndexedS
     row,
     maintainer: fieldOf(stanza, "Maintainer") ?? "",
     long: description.slice(row.description.length, maxIndexedCharacters),
+    descriptionMd5: fieldOf(stanza, "Description-md5"),
     relations: new Map(dependingFields.map((field) => [field, namesIn(field)])),
     provides: namesIn("Provides"),
   };
+}
+
+/** Without the first line, which Packages has. */
+function indexedTranslation({ md5, text }: Translation): IndexedTranslation {
+  const lineEnd = text.indexOf("\n");
+  return { md5, long: lineEnd < 0 ? "" : text.slice(lineEnd, maxIndexedCharacters) };
 }
 
 /** Deletes a database that is corrupt. @returns whether it was */

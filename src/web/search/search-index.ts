@@ -7,6 +7,7 @@ import { SerialQueue } from "../../base/serial-queue.ts";
 import type {
   DependentRow,
   DirectoryCount,
+  FoundPackages,
   ListedRow,
   PackageIndex,
   PackageSearch,
@@ -89,7 +90,7 @@ export class SearchIndex implements PackageIndex {
     return await this.#query("filters", [], signal);
   }
 
-  async search(query: PackageSearch, signal: AbortSignal): Promise<Cut<readonly ListedRow[]>> {
+  async search(query: PackageSearch, signal: AbortSignal): Promise<FoundPackages> {
     return await this.#query("search", [query], signal);
   }
 

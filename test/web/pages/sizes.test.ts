@@ -161,8 +161,9 @@ const full: Partial<RepositoryData> = {
     architectures: many(20, (at) => `architecture-${at}`),
     builders: many(1000, (at) => `dists/trixie/main/binary-amd64/builder-${at}`),
   }),
-  packages: async ({ limit }) =>
-    page(limit, (at) => ({
+  packages: async ({ limit }) => ({
+    hasMoreThanTotal: true,
+    ...page(limit, (at) => ({
       name: longName(at),
       description: "d".repeat(10_000),
       section: "editors",
@@ -175,6 +176,7 @@ const full: Partial<RepositoryData> = {
       })),
       uploadedSeconds: 1_700_000_000,
     })),
+  }),
   package: async () => detail,
   dependents: async (_name, { limit }) =>
     page(limit, (at) => ({ name: longName(at), suite: "trixie", version: "1.2.3-4", field: "Depends", on: "office" })),

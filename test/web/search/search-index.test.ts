@@ -100,6 +100,32 @@ test("the index follows packages that are added, replaced and removed", async ()
   expect((await index.dependents(["hello"], { skip: 0, limit: 9 }, noSignal)).total).toBe(0);
 });
 
+test("long descriptions in Translation-en are searched, also those of a new version with an old description", async () => {
+  const { served, index } = indexed(new ServedFolder({ ...observed, translations: true }));
+  const found = async (text: string) =>
+    (await index.search({ ...all, text }, noSignal)).entries.map((rows) => rows.map(({ version }) => version).join());
+  const Description = "greets\n politely, in many languages";
+  await put(served, "hello", "1", { Description });
+  await put(served, "other", "1", { Description: "short" });
+  await served.ping();
+  await index.settled();
+  expect(await found("languages")).toEqual(["1"]);
+  await put(served, "hello", "2", { Description, Maintainer: "Somebody Else <else@example.org>" });
+  served.remove("dists/sid/main/binary-amd64/alice/hello_1_amd64.deb");
+  await served.ping();
+  await index.settled();
+  expect(await found("languages else")).toEqual(["2"]);
+  await put(served, "hello", "2", { Description: "greets\n in one tongue" });
+  await served.ping();
+  await index.settled();
+  expect(await found("languages")).toEqual([]);
+  expect(await found("tongue")).toEqual(["2"]);
+  served.remove("dists/sid/main/binary-amd64/alice/hello_2_amd64.deb");
+  await served.ping();
+  await index.settled();
+  expect(await found("tongue")).toEqual([]);
+});
+
 test("after a restart the index is there, and only what has changed is read", async () => {
   const first = indexed();
   await put(first.served, "hello", "1");
@@ -142,7 +168,7 @@ const row = (name) => ({ name, version: "1", architecture: "all", isSource: fals
   section: "", description: name, sizeBytes: 1, sha256: "", path: name, place: { segment: "", start: 0, end: 0 } });
 const stanza = (name) => ({ row: row(name), maintainer: "", long: (name + " ").repeat(300), relations: new Map(),
   provides: [], hash: Buffer.from(name) });
-const segment = (name) => ({ suite: "sid", component: "main", isSource: false, isForInstaller: false, name });
+const segment = (name) => ({ suite: "sid", component: "main", kind: "binary", isForInstaller: false, name });
 const many = Array.from({ length: 6000 }, (_, n) => stanza("package" + n));
 const db = IndexDatabase.open(process.argv[1]);
 db.add(segment("whole"), many.slice(0, 1000), []);
