@@ -291,7 +291,8 @@ export class IndexDatabase {
   }
 
   #translationOf(md5: string): string {
-    return String(this.get("SELECT long FROM translation WHERE md5 = ?", [md5])?.long ?? "");
+    const { long } = this.get("SELECT long FROM translation WHERE md5 = ?", [md5]) ?? {};
+    return typeof long === "string" ? long : "";
   }
 
   #remove(suite: number, { name, component, kind, isForInstaller }: SegmentRef): void {
