@@ -34,7 +34,7 @@ export const filters = z.object({
   builders: list(text),
 });
 
-export const packageSummary = z.object({
+const packageSummary = z.object({
   name: text,
   description: text.describe("The first line of the description."),
   section: optional(text),
