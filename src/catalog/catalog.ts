@@ -107,6 +107,11 @@ export class Catalog {
     return { files: this.#files.in(directory), directories: this.#files.directoriesIn(directory) };
   }
 
+  /** Every file at or below a directory. The catalog may change meanwhile. */
+  *filesWithin(directory: TreePath): Iterable<CatalogFile> {
+    for (const each of this.#files.directoriesWithin(directory)) yield* this.#files.in(each);
+  }
+
   /** Records that the bytes at a path differ from their finding. The next survey of the path inspects it again. */
   async markUntrusted(path: TreePath): Promise<void> {
     const file = this.file(path);

@@ -1,6 +1,7 @@
 // Gets the inspection of a file from the cheapest source: the inspection store, the metadata of its directory entry, or
-// else one streaming read of its bytes. Each content is read at most once.
+// another server of the same tree, or else one streaming read of its bytes. Each content is read at most once.
 
+import { randomUUID } from "node:crypto";
 import { endsWithin } from "../base/ends-within.ts";
 import { limitMessage } from "../base/errors.ts";
 import { FairQueue } from "../base/fair-queue.ts";
@@ -15,13 +16,14 @@ import type { Finding } from "./files/finding.ts";
 import type { InspectLimits } from "./inspection/inspect-limits.ts";
 import { InspectorFailed } from "./inspection/inspect-thread.ts";
 import type { Inspection, PackageKind, Rejection, SoundInspection } from "./inspection/inspection.ts";
-import { bytesKey, bytesKeyOf, mutableFileKey } from "./inspection/inspection-keys.ts";
+import { bytesKey, bytesKeyOf, mutableFileKey, packageKinds } from "./inspection/inspection-keys.ts";
 import { BuilderDirectories } from "./layout/builder-directories.ts";
 import { difference } from "./metadata/claim-mismatch.ts";
 import type { Claim, ParsedMetadata } from "./metadata/claims.ts";
 import { Claims } from "./metadata/claims.ts";
 import type { FileLists } from "./metadata/file-list-store.ts";
 import { withoutFileList } from "./metadata/file-list-store.ts";
+import type { SharedInspections, UntrustedMark } from "./shared-inspections.ts";
 import type { InspectionStore } from "./store/inspection-store.ts";
 import { isTemporary } from "./store/inspection-store.ts";
 
@@ -45,9 +47,12 @@ export interface ContentInspector {
   ): Promise<Inspection | undefined>;
 }
 
+/** Where an inspection comes from; "shared": another server of the same tree. */
+export type InspectionSource = "entry" | "store" | "shared" | "read";
+
 /** Receives the source of each inspection, and each rejection of an entry's metadata. */
 export interface ExaminerObserver {
-  inspected(source: "entry" | "store" | "read"): void;
+  inspected(source: InspectionSource): void;
   /** The metadata cannot be parsed, or the bytes differ from it. */
   metadataRejected(reason: "malformed" | "mismatch"): void;
 }
@@ -95,6 +100,7 @@ export class Examiner {
   readonly #observer: ExaminerObserver;
   readonly #maxFileBytes: number;
   readonly #readQueue: FairQueue;
+  readonly #shared: SharedInspections | undefined;
   readonly #builders: BuilderDirectories;
   readonly #repositoryName: string;
   /** Pending reads by inspection key, with the builder in whose share they run. */
@@ -111,6 +117,8 @@ export class Examiner {
     readonly algorithms: readonly DigestAlgorithm[];
     readonly limits: InspectLimits;
     readonly concurrentReads?: number;
+    /** What the other servers of the same tree have inspected; undefined if this one is alone. */
+    readonly shared?: SharedInspections | undefined;
     /** The builders' directories: reads and inspections are shared fairly between them. */
     readonly builders?: BuilderDirectories;
     /**
@@ -132,6 +140,7 @@ export class Examiner {
       onMalformed,
     });
     this.#readQueue = new FairQueue({ limit: options.concurrentReads ?? defaultConcurrentReads, spare: spareReads });
+    this.#shared = options.shared;
     this.#builders = options.builders ?? new BuilderDirectories();
     this.#repositoryName = options.name ?? "";
   }
@@ -207,8 +216,9 @@ export class Examiner {
     const claim = inspectionKey === keyOfBytes ? undefined : this.claims.stored(inspectionKey);
     const claimedList = claim && (await this.#fileLists?.claimed(claim, file.path, signal));
     if (claimedList !== undefined) return claimedList;
-    this.#observer.inspected("read");
-    const found = await this.#readWithRetry(file, signal);
+    const read = async (begin: Begin) => await this.#readWithRetry(file, signal, this.#counted(begin));
+    const hasList = (inspection: Inspection) => inspection.kind !== "binary" || inspection.fileList !== undefined;
+    const found = await this.#sharedOr(read, { file, keyOfBytes, isEnough: hasList }, signal);
     if (content !== undefined) await this.#store(file.entry, keyOfBytes, found);
     else if (found.kind === "binary") {
       await this.#storeAs(mutableFileKey(file.kind, found.digests.sha256), found);
@@ -249,8 +259,13 @@ export class Examiner {
       !this.#inspectionStore.isUntrusted(entry.content.key) &&
       (claimedList === undefined || this.#fileLists?.get(keyOfBytes));
     const known = isKnown ? this.#inspectionStore.get(keyOfBytes) : undefined;
-    const found =
-      known ?? (await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#readWithRetry(file, signal));
+    const read = async (begin: Begin) =>
+      (await begin())
+        ? ((await this.#inspectCopy(kind, copy, claimed, signal)) ?? (await this.#readWithRetry(file, signal, atOnce)))
+        : undefined;
+    const isEnough = (shared: Inspection) =>
+      claimedList === undefined || shared.kind !== "binary" || shared.fileList !== undefined;
+    const found = known ?? (await this.#sharedOr(read, { file, keyOfBytes, isEnough }, signal));
     if (known === undefined) await this.#store(entry, keyOfBytes, found);
     if (isTemporary(found)) return "unknown";
     return (await this.#differenceOf(keyOfBytes, found, claim)) === undefined ? "confirmed" : "refuted";
@@ -259,6 +274,44 @@ export class Examiner {
   /** Makes the next examination of this content read the bytes again, whatever metadata and stored inspections say. */
   async markUntrusted({ content }: FileEntry): Promise<void> {
     if (content !== undefined) await this.#inspectionStore.markUntrusted(content.key);
+  }
+
+  /**
+   * Tells the other servers of the tree that what they believe about a content is wrong.
+   * @param wrong what is wrong: the uploader's metadata, or also the inspections that servers have shared
+   */
+  async warnOthers({ content }: FileEntry, wrong: "metadata" | "inspections"): Promise<void> {
+    if (content === undefined || this.#shared === undefined) return;
+    const { key } = content;
+    const mark = randomUUID();
+    const keys = wrong === "metadata" ? [] : packageKinds.map((kind) => this.sharedKey(kind, key));
+    this.#shared.markUntrusted(key, mark, keys);
+    await this.#inspectionStore.putTakenMark(key, mark);
+  }
+
+  /** The key under which servers share the inspection of a content. */
+  sharedKey(kind: PackageKind, contentKey: string): string {
+    return this.#inspectionStore.sharedKey(bytesKey(kind, contentKey));
+  }
+
+  /** @returns the complete inspection of some bytes, with its file list, as this server has it on disk */
+  storedInspection(kind: PackageKind, contentKey: string): Inspection | undefined {
+    const key = bytesKey(kind, contentKey);
+    if (this.#inspectionStore.isUntrusted(contentKey)) return undefined;
+    const inspection = this.#inspectionStore.get(key);
+    const fileList = inspection?.kind === "binary" ? this.#fileLists?.get(key) : undefined;
+    return inspection?.kind === "binary" && fileList !== undefined ? { ...inspection, fileList } : inspection;
+  }
+
+  /** Returns the mark of a content, from this server or another one; undefined if there is none. */
+  takenMark(contentKey: string): string | undefined {
+    return this.#inspectionStore.takenMark(contentKey);
+  }
+
+  /** Takes over the mark of another server, whatever this one believes about the content. */
+  async takeMark({ contentKey, mark }: UntrustedMark): Promise<void> {
+    await this.#inspectionStore.markUntrusted(contentKey);
+    await this.#inspectionStore.putTakenMark(contentKey, mark);
   }
 
   async #compared(keyOfBytes: string, finding: Finding, claim: Claim | undefined): Promise<Finding> {
@@ -294,7 +347,8 @@ export class Examiner {
       pending !== undefined && (pending.builder === builder || (await endsWithin(pending.kept, maxWaitForOthersMs)));
     if (isPrompt) return await pending.kept;
     const stored = (async () => {
-      const inspection = await this.#read(file, signal);
+      const read = async (begin: Begin) => await this.#read(file, signal, begin);
+      const inspection = await this.#sharedOr(read, { file, keyOfBytes }, signal);
       return { inspection, finding: await this.#store(file.entry, keyOfBytes, inspection) };
     })();
     const own = { builder, kept: stored };
@@ -302,6 +356,37 @@ export class Examiner {
     return await stored.finally(() => {
       if (this.#pendingReads.get(keyOfBytes) === own) this.#pendingReads.delete(keyOfBytes);
     });
+  }
+
+  /** Takes the inspection of another server, or reads the file. @param isEnough whether it has all that is needed */
+  async #sharedOr(
+    read: (begin: Begin) => Promise<Inspection | undefined>,
+    { file, keyOfBytes, isEnough = () => true }: SharedRequest,
+    signal: AbortSignal,
+  ): Promise<Inspection> {
+    const isImmutable = file.entry.content !== undefined;
+    if (this.#shared === undefined || !isImmutable) return surely(await read(atOnce));
+    let isRead = false;
+    const noting = async (begin: Begin) => {
+      const found = await read(begin);
+      isRead ||= found !== undefined;
+      return found;
+    };
+    const key = this.#inspectionStore.sharedKey(keyOfBytes);
+    const found = await this.#shared.once({ key, isEnough, read: noting }, signal);
+    if (!isRead) this.#observer.inspected("shared");
+    return found;
+  }
+
+  /** Counts a read when it begins. */
+  #counted(begin: Begin): Begin {
+    let isCounted = false;
+    return async () => {
+      const mayBegin = await begin();
+      if (mayBegin && !isCounted) this.#observer.inspected("read");
+      isCounted ||= mayBegin;
+      return mayBegin;
+    };
   }
 
   #builderOf(path: TreePath): string {
@@ -324,7 +409,7 @@ export class Examiner {
   }
 
   async #readMutable(file: ExaminedFile, signal: AbortSignal): Promise<StoredInspection> {
-    const inspection = await this.#read(file, signal);
+    const inspection = surely(await this.#read(file, signal, atOnce));
     // A rejection has no digest for a key, and is not needed: the next survey reads a mutable file again anyway.
     if (inspection.kind === "rejected") return { inspection, finding: inspection };
     const inspectionKey = mutableFileKey(file.kind, inspection.digests.sha256);
@@ -343,7 +428,8 @@ export class Examiner {
     return found.kind !== "rejected" && found.digests.sha256 === claimed.digests.sha256 ? found : undefined;
   }
 
-  async #read(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+  /** @returns undefined if `begin` returns false */
+  async #read(file: ExaminedFile, signal: AbortSignal, begin: Begin): Promise<Inspection | undefined> {
     signal.throwIfAborted();
     // If the size is known in advance, no byte is read.
     if ((file.entry.sizeBytes ?? 0) > this.#maxFileBytes) {
@@ -354,9 +440,8 @@ export class Examiner {
       );
       return { kind: "rejected", code: "limit", text };
     }
-    this.#observer.inspected("read");
     try {
-      return await this.#readWithRetry(file, signal);
+      return await this.#readWithRetry(file, signal, this.#counted(begin));
     } catch (thrown) {
       if (signal.aborted || !(thrown instanceof StorageUnavailable || thrown instanceof ContentGone)) throw thrown;
       // A lack of file descriptors on this machine is not a fault of the package.
@@ -365,10 +450,11 @@ export class Examiner {
     }
   }
 
-  async #readWithRetry(file: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+  /** @returns undefined if `begin` returns false */
+  async #readWithRetry(file: ExaminedFile, signal: AbortSignal, begin: Begin): Promise<Inspection | undefined> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#inspect(file, signal);
+        return await this.#inspect(file, signal, begin);
       } catch (thrown) {
         // A crashing worker fails all the files that it is inspecting.
         if (!(thrown instanceof InspectorFailed) || attempt >= maxAttempts) throw thrown;
@@ -377,15 +463,41 @@ export class Examiner {
     }
   }
 
-  async #inspect({ path, entry, kind }: ExaminedFile, signal: AbortSignal): Promise<Inspection> {
+  async #inspect(
+    { path, entry, kind }: ExaminedFile,
+    signal: AbortSignal,
+    begin: Begin,
+  ): Promise<Inspection | undefined> {
     const file = { path, content: entry.content };
     const builder = this.#builderOf(path);
     const isSmall = (entry.sizeBytes ?? Number.POSITIVE_INFINITY) <= maxLocalBytes;
     const local = isSmall ? this.#tree.localFile?.(file) : undefined;
-    const inspection = local && (await this.#inspector.inspectLocal?.(kind, local, signal, builder));
-    if (inspection !== undefined) return inspection;
-    return await this.#readQueue.run(builder, signal, () =>
-      this.#inspector.inspect(kind, this.#tree.open(file, undefined, signal), signal, builder),
-    );
+    if (local !== undefined && this.#inspector.inspectLocal !== undefined) {
+      if (!(await begin())) return undefined;
+      const inspection = await this.#inspector.inspectLocal(kind, local, signal, builder);
+      if (inspection !== undefined) return inspection;
+    }
+    return await this.#readQueue.run(builder, signal, async () => {
+      if (!(await begin())) return undefined;
+      return await this.#inspector.inspect(kind, this.#tree.open(file, undefined, signal), signal, builder);
+    });
   }
+}
+
+/** Asks whether a read may begin now. A server that shares inspections with others reserves the file; it may ask again. */
+type Begin = () => Promise<boolean>;
+
+const atOnce: Begin = () => Promise.resolve(true);
+
+/** An inspection that may come from another server. */
+interface SharedRequest {
+  readonly file: ExaminedFile;
+  readonly keyOfBytes: string;
+  readonly isEnough?: (found: Inspection) => boolean;
+}
+
+/** @throws Error for the result of a read that was not allowed to begin */
+function surely(inspection: Inspection | undefined): Inspection {
+  if (inspection === undefined) throw new Error("the read did not begin");
+  return inspection;
 }

@@ -1,6 +1,6 @@
 // Encrypts and authenticates what is stored in Valkey: whoever can read or change it there gets no caps from it, and
 // cannot put anything into our indices.
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import type { Secret } from "../base/secret.ts";
 
 const algorithm = "aes-256-gcm";
@@ -13,13 +13,20 @@ const form = 1;
 /** Values of one repository in Valkey. */
 export class Sealing {
   readonly #key: Uint8Array;
+  readonly #nameKey: Uint8Array;
 
   /**
    * @param secret what all servers of the fleet know and nobody else: the read cap of the tree
    * @param purpose separates the values of different repositories
    */
   constructor(secret: Secret, purpose: string) {
-    this.#key = new Uint8Array(hkdfSync("sha256", secret.reveal(), "tahoe-apt cluster", purpose, keyBytes));
+    this.#key = derivedKey(secret, purpose);
+    this.#nameKey = derivedKey(secret, `names of ${purpose}`);
+  }
+
+  /** A name for a key of Valkey that does not show what it stands for, 43 characters of base64url. */
+  nameOf(meaning: string): string {
+    return createHmac("sha256", this.#nameKey).update(meaning).digest("base64url");
   }
 
   /** @param name where the value is stored: it opens under this name only */
@@ -49,3 +56,6 @@ export class Sealing {
     }
   }
 }
+
+const derivedKey = (secret: Secret, purpose: string): Uint8Array =>
+  new Uint8Array(hkdfSync("sha256", secret.reveal(), "tahoe-apt cluster", purpose, keyBytes));

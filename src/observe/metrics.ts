@@ -222,7 +222,9 @@ function cacheObserver(counter: CounterFactory, gauge: GaugeFactory): PackageCac
 }
 
 /** The values of these labels are part of the interface with dashboards, so they keep the words of earlier versions. */
-const sourceLabels = { entry: "entry", store: "ledger", read: "read" } as const;
+const ownSourceLabels = { entry: "entry", store: "ledger", read: "read" } as const;
+/** A server that is alone has no series for the inspections of others. */
+const sourceLabels = { ...ownSourceLabels, shared: "shared" } as const;
 const reasonLabels = { malformed: "malformed", mismatch: "lie" } as const;
 const verdictLabels = { confirmed: "confirmed", refuted: "belied", unknown: "unknown" } as const;
 
@@ -302,7 +304,7 @@ function publishingMetrics({
     currentAtMs.set(repository, suites);
     // Alerts need a series that increases from 0.
     failures.inc({ repository, code: "state/unwritable" satisfies ErrorCode }, 0);
-    for (const source of Object.values(sourceLabels)) inspections.inc({ repository, source }, 0);
+    for (const source of Object.values(ownSourceLabels)) inspections.inc({ repository, source }, 0);
     for (const reason of Object.values(reasonLabels)) refusals.inc({ repository, reason }, 0);
     for (const verdict of Object.values(verdictLabels)) audits.inc({ repository, verdict }, 0);
     return {

@@ -1,6 +1,7 @@
 // The interface through which publishing reports events to the metrics.
 import type { ErrorCode } from "../base/error-codes.ts";
 import type { Suite } from "../base/names.ts";
+import type { InspectionSource } from "../catalog/examiner.ts";
 import type { RejectCode } from "../catalog/inspection/inspection.ts";
 
 /** "unknown": the bytes could not be read or inspected, so the claim will be audited again. */
@@ -8,8 +9,11 @@ export type AuditVerdict = "confirmed" | "refuted" | "unknown";
 
 /** Receives the events of one repository. No method throws or blocks. */
 export interface PublishingObserver {
-  /** An inspection was needed and came from the directory entry, the inspection store, or the bytes of the file. */
-  inspected(source: "entry" | "store" | "read"): void;
+  /**
+   * An inspection was needed and came from the directory entry, the inspection store, another server, or the bytes of
+   * the file.
+   */
+  inspected(source: InspectionSource): void;
   /** The metadata of an entry was rejected: it cannot be parsed, or differs from the bytes. */
   metadataRejected(reason: "malformed" | "mismatch"): void;
   /** A claim of an uploader was compared with the bytes. */

@@ -12,6 +12,7 @@ import { inspectContent } from "../../src/catalog/inspection/inspect.ts";
 import type { InspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
 import type { PackageKind } from "../../src/catalog/inspection/inspection.ts";
+import type { SharedInspections } from "../../src/catalog/shared-inspections.ts";
 import { Overrides } from "../../src/catalog/suite/overrides.ts";
 import type { OwnerRules } from "../../src/catalog/suite/owner-rules.ts";
 import type { ViewRules } from "../../src/catalog/suite/suite-view.ts";
@@ -61,6 +62,10 @@ export interface ServedFolderOptions {
   readonly observer?: Partial<PublishingObserver>;
   /** Silent by default. */
   readonly log?: Log;
+  /** The folder of another server, which is to be served too; by default a new one. */
+  readonly folder?: string;
+  /** What the servers of one folder share; by default this one is alone. */
+  readonly sharedInspections?: SharedInspections;
   /** Adds decorators to the folder's tree, to force faults. */
   readonly wrap?: (tree: Tree) => Tree;
   /** By default a fake signer. */
@@ -108,7 +113,7 @@ const shortSegments = { leastBytes: 200, oneIn: 4, mostBytes: 2000 };
 
 /** A temporary folder, and a repository that serves it. Both are deleted with the test. */
 export class ServedFolder {
-  readonly folder = mkdtempSync(join(tmpdir(), "tahoe-apt-folder-"));
+  readonly folder: string;
   readonly state = mkdtempSync(join(tmpdir(), "tahoe-apt-state-"));
   #options: ServedFolderOptions;
   #close: () => Promise<void> = async () => {};
@@ -116,10 +121,11 @@ export class ServedFolder {
 
   constructor(options: ServedFolderOptions = {}) {
     this.#options = options;
+    this.folder = options.folder ?? mkdtempSync(join(tmpdir(), "tahoe-apt-folder-"));
     this.repository = this.#open();
     onTestFinished(async () => {
       await this.#close();
-      rmSync(this.folder, { recursive: true });
+      if (options.folder === undefined) rmSync(this.folder, { recursive: true });
       rmSync(this.state, { recursive: true });
     });
   }
@@ -235,6 +241,7 @@ export class ServedFolder {
         signer: this.#options.signer ?? unsigned,
         suiteSettings: { of: (suite) => this.#settingsOf(suite) },
         configuredSuites: this.#options.configuredSuites ?? [],
+        sharedInspections: this.#options.sharedInspections,
         minPdiffIndexBytes: 0,
         ...(this.#options.releaseDigests && { releaseDigests: this.#options.releaseDigests }),
         acceptIdentityChange: this.#options.acceptIdentityChange ?? false,

@@ -3,6 +3,9 @@
 import type { ContentId } from "../../base/content-id.ts";
 import type { PackageKind } from "./inspection.ts";
 
+/** Every kind of package file. */
+export const packageKinds: readonly PackageKind[] = ["binary", "source", "part"];
+
 /** The key of the inspection of an immutable content. @param contentKey the key of its content id */
 export const bytesKey = (kind: PackageKind, contentKey: string): string => `${kind}/${contentKey}`;
 

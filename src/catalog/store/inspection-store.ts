@@ -1,4 +1,5 @@
 // Inspections on disk, by content: every content is read once.
+import { hash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { Database } from "lmdb";
 import { written } from "../../base/state-errors.ts";
@@ -47,6 +48,8 @@ export class InspectionStore {
   readonly #records: Database<Buffer, string>;
   readonly #limits: string;
   readonly #algorithms: readonly DigestAlgorithm[];
+  /** A fingerprint of everything that an inspection depends on besides the bytes. */
+  readonly #conditions: string;
   readonly #yieldNow = yieldToEventLoop();
   #lastPut = Promise.resolve();
 
@@ -60,6 +63,15 @@ export class InspectionStore {
     this.#written = new WriteBehind(records);
     this.#limits = limits;
     this.#algorithms = algorithms;
+    this.#conditions = hash("sha256", JSON.stringify([schema, limits, algorithms]), "base64url");
+  }
+
+  /**
+   * The key under which servers share an inspection. Servers of other versions or with other limits or digests have
+   * other keys.
+   */
+  sharedKey(contentKey: string): string {
+    return `${this.#conditions}/${contentKey}`;
   }
 
   /** @returns undefined if there is no inspection, or it lacks digests that are required now */
@@ -106,6 +118,16 @@ export class InspectionStore {
   /** Whether `markUntrusted` was called for this content. */
   isUntrusted(contentKey: string): boolean {
     return this.#records.doesExist(`${schema}/doubt/${contentKey}`);
+  }
+
+  /** Returns the mark of another server that was last taken over for this content. */
+  takenMark(contentKey: string): string | undefined {
+    return this.#records.get(`${schema}/mark/${contentKey}`)?.toString();
+  }
+
+  /** Records that the mark of another server was taken over, so that the next start does not do it again. */
+  async putTakenMark(contentKey: string, mark: string): Promise<void> {
+    await written(() => this.#records.put(`${schema}/mark/${contentKey}`, Buffer.from(mark)));
   }
 
   #findingIn(record: Buffer): Finding | undefined {

@@ -11,7 +11,9 @@ import { Examiner } from "../../catalog/examiner.ts";
 import type { InspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
 import { Layout } from "../../catalog/layout/repository-layout.ts";
+import { LocalInspections } from "../../catalog/local-inspections.ts";
 import { FileLists } from "../../catalog/metadata/file-list-store.ts";
+import type { SharedInspections } from "../../catalog/shared-inspections.ts";
 import { InspectionStore } from "../../catalog/store/inspection-store.ts";
 import type { DirectoryLimits } from "../../catalog/suite/directory-budget.ts";
 import { defaultDirectoryLimits } from "../../catalog/suite/directory-budget.ts";
@@ -117,6 +119,8 @@ export interface RepositorySettings {
   /** How far Date lags behind the newest link; `defaultDateLagSeconds` by default. */
   readonly dateLagSeconds?: number;
   readonly concurrentReads?: number;
+  /** What the other servers of the same tree have inspected; undefined if this one is alone. */
+  readonly sharedInspections?: SharedInspections | undefined;
   /**
    * Returns the directories of the current builders, which get equal shares of the work. Where no builder is
    * configured, each directory directly in a package directory gets a share.
@@ -297,6 +301,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     layout,
     catalog,
     examiner,
+    localInspections: new LocalInspections(catalog, examiner),
     fileListLimits: inspectionLimits,
     builders,
     store,
@@ -322,7 +327,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
 
 function openExaminer(
   { root, inspector, inspectionLimits: limits, contents }: SharedState,
-  { name, stateName = name, tree, digests: algorithms, observer, concurrentReads }: RepositorySettings,
+  { name, stateName = name, tree, digests: algorithms, observer, ...settings }: RepositorySettings,
   builders: BuilderDirectories,
 ): Examiner {
   // The names of these databases are older than the words of today.
@@ -346,7 +351,8 @@ function openExaminer(
     observer,
     algorithms,
     limits,
-    ...(concurrentReads !== undefined && { concurrentReads }),
+    shared: settings.sharedInspections,
+    ...(settings.concurrentReads !== undefined && { concurrentReads: settings.concurrentReads }),
   });
 }
 

@@ -14,6 +14,8 @@ import { inspectionKeyOf } from "../../catalog/files/catalog-file.ts";
 import type { BuilderDirectories } from "../../catalog/layout/builder-directories.ts";
 import type { Layout } from "../../catalog/layout/repository-layout.ts";
 import { suitePath } from "../../catalog/layout/repository-layout.ts";
+import type { LocalInspections } from "../../catalog/local-inspections.ts";
+import type { UntrustedMark } from "../../catalog/shared-inspections.ts";
 import type { FileListLimits, FilePaths } from "../../debian/file-list.ts";
 import { decodeFileList } from "../../debian/file-list.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
@@ -59,6 +61,8 @@ interface RepositoryOptions {
   readonly layout: Layout;
   readonly catalog: Catalog;
   readonly examiner: Pick<Examiner, "storedFileList">;
+  /** What this server can tell others about the files of the tree. */
+  readonly localInspections: LocalInspections;
   readonly fileListLimits: FileListLimits;
   readonly builders: BuilderDirectories;
   readonly store: PublicationStore;
@@ -203,6 +207,16 @@ export class Repository implements ServedRepository, SuiteRollback {
     const key = file && inspectionKeyOf(file);
     const list = key === undefined ? undefined : examiner.storedFileList(key);
     return list && decodeFileList(list, fileListLimits);
+  }
+
+  /** What this server can tell others about the files of the tree. */
+  get localInspections(): LocalInspections {
+    return this.#options.localInspections;
+  }
+
+  /** Takes over what other servers have found to be wrong, and refreshes the files concerned in the background. */
+  async takeMarks(marks: readonly UntrustedMark[]): Promise<void> {
+    for (const path of await this.localInspections.takeMarks(marks)) this.#refresher.requestRefresh(path);
   }
 
   /** Whether Contents or pdiffs of the current publication of a suite are still to be generated. */

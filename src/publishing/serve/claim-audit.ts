@@ -87,7 +87,10 @@ export class ClaimAudit {
 
   /** Handles a file whose bytes differ from the expected ones. */
   async mismatched(path: TreePath): Promise<void> {
-    await this.#options.catalog.markUntrusted(path);
+    const { catalog, examiner } = this.#options;
+    const entry = catalog.file(path)?.entry;
+    await catalog.markUntrusted(path);
+    if (entry?.kind === "file") await examiner.warnOthers(entry, "inspections");
     this.#refresher?.requestRefresh(path);
   }
 
@@ -108,7 +111,7 @@ export class ClaimAudit {
     return this.#queue.run(async () => {
       const verdict = await this.#verdictOn(file, bytes);
       if (verdict === undefined) return;
-      const { catalog, observer, log } = this.#options;
+      const { catalog, examiner, observer, log } = this.#options;
       observer.audited(verdict);
       if (verdict === "unknown") {
         this.#skipped.add(inspectionKeyOf(file) ?? "");
@@ -117,6 +120,7 @@ export class ClaimAudit {
       catalog.resolveClaim(file.path, verdict);
       if (verdict === "confirmed") return;
       log.warn({ path: file.path }, "a package differs from its entry metadata");
+      if (file.entry.kind === "file") await examiner.warnOthers(file.entry, "metadata");
       this.#refresher?.requestRefresh(file.path);
     });
   }
