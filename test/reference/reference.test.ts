@@ -3,21 +3,26 @@ import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
 import { errorCodes } from "../../src/base/error-codes.ts";
 import { effectOf } from "../../src/config/configuration-changes.ts";
-import { projectFiles, projectRoot, readProjectFile } from "../support/project-files.ts";
+import { projectFiles, projectRoot, readProjectFile, sourceFiles } from "../support/project-files.ts";
 import { allCommands, commandsPage, exitCodesOf, exitCodesPage } from "./commands.ts";
 import { configurationPage, configurationSections } from "./configuration.ts";
 import { errorCodesPage } from "./error-codes.ts";
+import { everyLogCall, isEvent, logCallsIn, logEventsPage, meaningOf } from "./log-events.ts";
+import { logMeanings, varyingMessages } from "./log-meanings.ts";
 import type { Page } from "./markdown.ts";
 import { table, textOf } from "./markdown.ts";
 import { allMetrics, metricsPage } from "./metrics.ts";
 
 const commands = await allCommands();
+const everyCall = everyLogCall();
+const logCalls = everyCall.filter(isEvent);
 const pages: readonly Page[] = [
   configurationPage(),
   commandsPage(commands),
   exitCodesPage(commands),
   errorCodesPage(),
   await metricsPage(),
+  logEventsPage(logCalls),
 ];
 
 const indexText = `# Reference
@@ -118,4 +123,41 @@ test("every metric has a meaning and a value, which shows its labels", async () 
   expect(own.length).toBeGreaterThan(40);
   expect(own.filter(({ hasValue }) => !hasValue)).toEqual([]);
   expect(metrics.filter(({ help }) => help.length < 10)).toEqual([]);
+});
+
+describe("the reference of log events", () => {
+  test("has a meaning for every message, and no message that is gone", () => {
+    const shortened = ({ file, source }: (typeof logCalls)[number]) => `${file.replace("src/", "")} ${source}`;
+    expect(logCalls.filter((call) => meaningOf(call) === undefined).map(shortened)).toEqual([]);
+    const messages = new Set(logCalls.map((call) => call.message ?? shortened(call)));
+    const known = [...Object.keys(logMeanings), ...Object.keys(varyingMessages)];
+    expect(known.filter((message) => !messages.has(message))).toEqual([]);
+  });
+
+  test("names every field, also those that only the running program knows", () => {
+    const incomplete = logCalls.filter((call) => call.hasOtherFields && meaningOf(call)?.fields === undefined);
+    expect(incomplete.map(({ file, source }) => `${file}: ${source}`)).toEqual([]);
+  });
+
+  test("sees every call of a logger", () => {
+    const naive = sourceFiles().flatMap((path) => readProjectFile(path).match(/log\.(info|warn|error)\(/gi) ?? []);
+    expect(everyCall.length).toBe(naive.length);
+    expect(everyCall.length).toBeGreaterThan(70);
+  });
+
+  test("finds level, message and fields of a call, whatever its form", () => {
+    const text = `
+      const context = { one, "two": 2 };
+      this.#options.log.warn({ suite, ...(isNew && { isNew }), ...rest }, \`the suite \${suite} is new\`);
+      log.error(
+        context,
+        "a b",
+      );
+      command.error("no log", {});
+    `;
+    expect(logCallsIn("src/a.ts", text)).toMatchObject([
+      { level: "warn", message: "the suite … is new", fields: ["suite", "isNew"], hasOtherFields: true },
+      { level: "error", message: "a b", fields: ["one"], hasOtherFields: true },
+    ]);
+  });
 });

@@ -454,24 +454,24 @@ export class Refresher implements FileRefresher {
 
   async #logUnlisted(name: Suite, rejected: readonly RejectedFile[]): Promise<void> {
     const isTreeAway = rejected.some(({ code }) => code === "unreadable") && (await this.#isTreeAway());
-    const { status, signal } = this.#options;
+    const { status, log, signal } = this.#options;
     if (isTreeAway || signal.aborted) return;
-    this.#logRejected(name, rejected, "a directory could not be listed");
-    for (const { path } of rejected) status.noteLogged(path);
+    for (const each of rejected) {
+      log.warn({ suite: name, ...each }, "a directory could not be listed");
+      status.noteLogged(each.path);
+    }
   }
 
   #noteSkipped(name: Suite, { path, skipped, separate }: Survey): void {
     const rejected = this.#options.suites.open(name).noteSkipped(path, skipped, separate);
     this.#countRejected(rejected);
-    this.#logRejected(name, rejected, "something in the tree is in no index");
+    for (const each of rejected) {
+      this.#options.log.warn({ suite: name, ...each }, "something in the tree is in no index");
+    }
   }
 
   #countRejected(rejected: readonly RejectedFile[]): void {
     for (const { code } of rejected) this.#options.observer.rejected(code);
-  }
-
-  #logRejected(suite: Suite, rejected: readonly RejectedFile[], text: string): void {
-    for (const each of rejected) this.#options.log.warn({ suite, ...each }, text);
   }
 
   /** Assumes that a directory that cannot be listed has the files of the publication of an earlier run. */
