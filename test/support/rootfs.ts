@@ -100,6 +100,7 @@ export async function networkFiles(): Promise<ReadonlyArray<readonly [here: stri
     [join(homedir(), ".config/pip/pip.conf"), "/root/.config/pip/pip.conf"],
     [await npmFile("userconfig"), "/root/.npmrc"],
     [await npmFile("globalconfig"), "/etc/npmrc"],
+    ["/usr/local/share/ca-certificates", "/usr/local/share/ca-certificates"],
   ];
   return files.filter(([here]) => existsSync(here));
 }
@@ -107,7 +108,8 @@ export async function networkFiles(): Promise<ReadonlyArray<readonly [here: stri
 const networkVariables =
   /^(https?_proxy|no_proxy|npm_config_registry|pip_(index_url|cert)|node_extra_ca_certs|ssl_cert_file)$/i;
 
-// Mounts and processes are in separate namespaces, so they end with the first process.
+// Mounts and processes are in separate namespaces, so they end with the first process. Files of this machine are copied,
+// because a package that is installed there may change them, as ca-certificates does.
 const enterScript = `
 set -eu
 rootfs=$1 machine=$2 root=$2/root script=$3; shift 3
@@ -115,8 +117,8 @@ mount -t overlay -o "lowerdir=$rootfs,upperdir=$machine/changes,workdir=$machine
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$(dirname "$root$2")"; touch "$root$2"; fi
-  mount --bind "$1" "$root$2"
+  mkdir -p "$(dirname "$root$2")"
+  if [ -d "$1" ]; then mkdir -p "$root$2"; cp -a "$1/." "$root$2/"; else cp -L "$1" "$root$2"; fi
   shift 2
 done
 shift
@@ -148,11 +150,11 @@ export async function debianMachine(name: MachineName): Promise<Machine> {
     async enter(script) {
       const variables = Object.entries(process.env).filter(([name]) => networkVariables.test(name));
       const settings = variables.map(([name, value]) => `${name}=${value}`);
-      const mounts = (await networkFiles()).flat();
+      const files = (await networkFiles()).flat();
       const namespaces = ["--mount", "--pid", "--fork", "--kill-child"];
       return [
         "unshare",
-        [...namespaces, "bash", "-c", enterScript, "bash", rootfs, machine, script, ...mounts, "--", ...settings],
+        [...namespaces, "bash", "-c", enterScript, "bash", rootfs, machine, script, ...files, "--", ...settings],
       ];
     },
     remove: () => rm(machine, { recursive: true, force: true }),
