@@ -56,6 +56,10 @@ const defaultName = "debian";
 /** The directories in which programs are searched, as in PATH. */
 export const searchPath = (environment: Environment = process.env): string => environment.PATH ?? "";
 
+/** The npm script that runs this process, e.g. `start`; undefined without npm. */
+export const npmScript = (environment: Environment = process.env): string | undefined =>
+  environment.npm_lifecycle_event;
+
 /**
  * Loads and validates a configuration. Paths in a file are relative to the file, those in flags to `directory`.
  * @throws ConfigurationError that lists every mistake

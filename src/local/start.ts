@@ -13,7 +13,7 @@ import { formatBundle, readBundle } from "../client/bundle.ts";
 import type { PutObserver } from "../client/upload/put.ts";
 import { put } from "../client/upload/put.ts";
 import type { Flags } from "../config/load-config.ts";
-import { loadConfiguration, searchPath } from "../config/load-config.ts";
+import { loadConfiguration, npmScript, searchPath } from "../config/load-config.ts";
 import { nameOnMachines } from "../publishing/build/archive-keyring.ts";
 import { outliveFailedWrites } from "../server/failed-writes.ts";
 import type { Server } from "../server/serve.ts";
@@ -76,7 +76,7 @@ export async function start(flags: StartFlags, { signal, printLine }: StartOptio
   };
   const state = flags.state ?? join(directory, "server");
   if (await isServed(state)) {
-    const hint = "npm start -- --show-caps prints its commands again, and its caps";
+    const hint = `${startCommand("--show-caps")} prints its commands again, and its caps`;
     if (!showCaps) throw new AlreadyRunning(`it is running already, with the state in ${state}; ${hint}`);
     // A server that has just been started has no instructions yet.
     printLine(await readFile(files.instructions, "utf8").catch(() => "It is starting."));
@@ -227,7 +227,7 @@ async function openTree(directory: string, signal: AbortSignal, printLine: (text
     });
   } catch (thrown) {
     if (!(thrown instanceof ToolMissing) && !(thrown instanceof InstallFailed)) throw thrown;
-    throw new NoGrid(`${messageOf(thrown)}\nWithout Tahoe, you can serve a folder: npm start -- --folder DIR`);
+    throw new NoGrid(`${messageOf(thrown)}\nWithout Tahoe, you can serve a folder: ${startCommand("--folder DIR")}`);
   }
 }
 
@@ -293,7 +293,7 @@ function instructions({ url, name, headerFile, log, hello, tree, folder }: Instr
         "",
         `Source packages go to ${tree.sources.alias}: in the same way (${tree.sources.path}).`,
         `The caps are in ${resolve(localDirectory, "caps")}, one in each file, readable only by you.`,
-        "npm start -- --show-caps prints them, also beside this server.",
+        `${startCommand("--show-caps")} prints them, also beside this server.`,
       ]
     : [];
   return [
@@ -322,7 +322,7 @@ function instructions({ url, name, headerFile, log, hello, tree, folder }: Instr
     ...withOtherTools,
     "",
     `The log is ${log}`,
-    "Ctrl-C stops everything; the next npm start continues with the same tree.",
+    `Ctrl-C stops everything; the next ${startCommand()}, in the same directory, continues with the same tree.`,
     "",
   ].join("\n");
 }
@@ -338,6 +338,10 @@ function ownCommand(): string {
     return "tahoe-apt";
   }
 }
+
+/** How this command was started, with other flags. */
+const startCommand = (flags = ""): string =>
+  npmScript() === "start" ? `npm start${flags && ` -- ${flags}`}` : `${ownCommand()} start${flags && ` ${flags}`}`;
 
 /** A word of a shell command, in quotes if it needs them. */
 const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
