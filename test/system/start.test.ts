@@ -125,9 +125,16 @@ test("beside a running one, caps and instructions are printed on request, and an
   expect(await beside.ends(), beside.output).toBe(0);
   expect(beside.output).toContain(started.output.slice(started.output.indexOf("The page of the repository:")));
   for (const cap of capsOf().filter((each) => each.startsWith("URI:"))) expect(beside.output).toContain(cap);
-  const another = new CommandLine(["start"], { cwd: checkout });
-  expect(await another.ends()).toBe(1);
-  expect(another.output).toMatch(/^tahoe-apt: it is running already, .*npm start -- --show-caps.*\n$/);
+  // npm tells its scripts which one it runs.
+  for (const [script, named] of [
+    ["start", "npm start -- --show-caps"],
+    ["test", "/dist/cli.js start --show-caps"],
+  ] as const) {
+    const another = new CommandLine(["start"], { cwd: checkout, env: { npm_lifecycle_event: script } });
+    expect(await another.ends()).toBe(1);
+    expect(another.output).toMatch(/^tahoe-apt: it is running already, .*\n$/);
+    expect(another.output).toContain(named);
+  }
   expect((await fetch(`${url}/debian/`)).status, "the first one goes on").toBe(200);
 });
 
@@ -144,7 +151,7 @@ test("without Python, the error names the packages to install and an alternative
   const namespace = ["--map-root-user", "--mount", "bash", "-c", script];
   const command = [process.execPath, join(projectRoot, "dist/cli.js"), "start"];
   const outcome = promisify(execFile)("unshare", [...namespace, ...command], { cwd: elsewhere, timeout: 30_000 });
-  const stderr = expect.stringMatching(/python3-venv[\s\S]*npm start -- --folder DIR/) as string;
+  const stderr = expect.stringMatching(/python3-venv[\s\S]*\/dist\/cli\.js start --folder DIR/) as string;
   await expect(outcome).rejects.toMatchObject({ code: 1, stderr });
 });
 
@@ -155,7 +162,7 @@ test("the configurations in the guides are valid", () => {
   write("debian.asc", "a key, which is not read here");
   write("alice.token", "a-token-that-is-long-enough");
   write("hook.secret", `whsec_${Buffer.alloc(32, "secret").toString("base64")}`);
-  const whole = blockOf("toml");
+  const whole = blockOf("toml whole");
   const configurations = [
     whole,
     blockOf("toml credentials"),
