@@ -21,7 +21,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
@@ -251,13 +251,10 @@ function buildProgramPackage(stage, { tarball, architecture, version, engines, d
   write(join(documents, "copyright"), copyright(library));
   writeGzipped(join(documents, "CHANGELOG.md.gz"), readFileSync(join(root, "CHANGELOG.md")));
   writeGzipped(join(documents, "changelog.gz"), debianChangelog({ name: "tahoe-apt", version, dateSeconds }));
-  for (const folder of ["", "reference"]) {
-    for (const name of readdirSync(join(root, "docs", folder)).filter((each) => each.endsWith(".md"))) {
-      write(join(documents, folder, name), readFileSync(join(root, "docs", folder, name)));
-    }
-  }
-  for (const name of readdirSync(join(root, "docs/examples/proxies"))) {
-    write(join(documents, "examples/proxies", name), readFileSync(join(root, "docs/examples/proxies", name)));
+  // With their folders, so that the links between them lead somewhere.
+  for (const entry of readdirSync(join(root, "docs"), { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile()) write(join(documents, relative(join(root, "docs"), path)), readFileSync(path));
   }
   for (const name of ["prometheus/alerts.yml", "grafana/dashboards/tahoe-apt.json"]) {
     write(join(documents, "examples/monitoring", basename(name)), readFileSync(join(root, "docker", name)));

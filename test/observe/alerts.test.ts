@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { blockOf } from "../support/documents.ts";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 
 const rulesFile = "docker/prometheus/alerts.yml";
@@ -32,6 +33,19 @@ async function testRules(text: string): Promise<Ended> {
   writeFileSync(join(directory, "tests.yml"), ruleTests.replace(`../../${rulesFile}`, "alerts.yml"));
   return await promtool("test", "rules", join(directory, "tests.yml"));
 }
+
+test("promtool accepts the configuration of the guide, with the alerts beside it", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-scrape-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  writeFileSync(join(directory, "alerts.yml"), rules);
+  writeFileSync(join(directory, "token"), "a-token");
+  const text = blockOf("yaml scrape").replace("/etc/prometheus/tahoe-apt.token", join(directory, "token"));
+  writeFileSync(join(directory, "prometheus.yml"), text);
+  const check = async (): Promise<Ended> => await promtool("check", "config", join(directory, "prometheus.yml"));
+  expect(await check()).toMatchObject({ status: 0, output: expect.stringContaining(`${alerts.length} rules found`) });
+  writeFileSync(join(directory, "prometheus.yml"), text.replace("job_name", "job"));
+  expect(await check()).toMatchObject({ status: 1 });
+});
 
 test("promtool accepts the rules, and its tests of them pass", async () => {
   expect(alerts.length).toBeGreaterThan(10);

@@ -1,12 +1,13 @@
 // The reverse proxies of docs/examples/proxies/ as processes, each with the files, ports and addresses of a test.
 import type { ChildProcess } from "node:child_process";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { get } from "node:https";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Certificate } from "./certificates.ts";
+import { blockOf } from "./documents.ts";
 import { readProjectFile } from "./project-files.ts";
 import { freePort } from "./server.ts";
 
@@ -80,8 +81,9 @@ export class ReverseProxy {
     const { directory, certificate } = options;
     mkdirSync(directory, { recursive: true });
     const combinedFile = join(directory, "combined.pem");
-    const files = [certificate.certificateFile, certificate.keyFile].map((file) => readFileSync(file, "utf8"));
-    writeFileSync(combinedFile, files.join(""), { mode: 0o600 });
+    copyFileSync(certificate.certificateFile, join(directory, "fullchain.pem"));
+    copyFileSync(certificate.keyFile, join(directory, "privkey.pem"));
+    execFileSync("sh", ["-ec", blockOf("sh combined-certificate")], { cwd: directory });
     const [port, innerPort] = [await freePort(), await freePort()];
     const programs = programsOf[name]({ changes: [], replicaPorts: [], ...options, port, innerPort, combinedFile });
     const proxy = new ReverseProxy(name, port, programs, directory);

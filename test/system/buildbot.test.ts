@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { runTool } from "../support/debs.ts";
+import { blockOf } from "../support/documents.ts";
 import { InitializedTree, installedCommand } from "../support/initialized-tree.ts";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import { testCache } from "../support/rootfs.ts";
@@ -24,10 +25,8 @@ let checkout: string;
 let source: string;
 let bin: string;
 
-/** Runs the block of the README with this fence. */
-async function follow(fence: string, cwd = checkout): Promise<void> {
-  const block = new RegExp(`^\`\`\`sh ${fence}\\n([\\s\\S]*?)^\`\`\``, "m").exec(readme)?.[1];
-  if (block === undefined) throw new Error(`the README has no block ${fence}`);
+/** Runs lines of the README. */
+async function follow(block: string, cwd = checkout): Promise<void> {
   await promisify(execFile)("bash", ["-euc", block], {
     cwd,
     env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
@@ -64,7 +63,7 @@ beforeAll(async () => {
   if (!existsSync(whole)) {
     rmSync(venv, { recursive: true, force: true });
     mkdirSync(venv, { recursive: true });
-    await follow("install", venv);
+    await follow(blockOf("sh buildbot-install"), venv);
     writeFileSync(whole, "");
   }
   symlinkSync(join(venv, "venv"), join(checkout, "venv"));
@@ -79,8 +78,8 @@ beforeAll(async () => {
 
   git("init", "--quiet", "--initial-branch=main");
   commit("1.0");
-  await follow("master");
-  await follow("worker");
+  await follow(blockOf("sh buildbot-master"));
+  await follow(blockOf("sh buildbot-worker"));
 }, setUpMs);
 
 function change(file: string, pattern: RegExp, text: string): void {

@@ -4,12 +4,18 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { blockOf } from "../support/documents.ts";
 import type { Machine } from "../support/rootfs.ts";
 import { cleanCheckout, trixieMachine } from "../support/rootfs.ts";
 
 const setUpMs = 480_000;
 const checkout = "/srv/tahoe-apt";
 const ctrlC = "\u0003";
+/** The commands of the README; the last one runs all tests, including these. */
+const readme = blockOf("sh readme")
+  .trim()
+  .split("\n")
+  .map((line) => line.replace(/ +#.*/, ""));
 
 let machine: Machine;
 
@@ -69,6 +75,7 @@ test("npm start brings up grid and page on a minimal trixie, and Ctrl-C ends eve
   timeout: setUpMs,
 }, async () => {
   // A separate terminal, so that Ctrl-C reaches the same processes as in a real one.
+  expect(readme).toContain("npm start");
   const start = `script --quiet --return --command "npm start" /dev/null`;
   // The sleeper, which nobody ends, proves that leftover processes would be found.
   const script = `cd ${checkout}; sleep 12345 & ${start}; echo "left behind:"; ${listProcesses}; echo "end of list"`;
@@ -136,9 +143,8 @@ test("the lines that are printed for a folder work in their order, too", { timeo
 });
 
 test("npm run demo runs to the end with apt 3, update after update", { timeout: setUpMs }, async () => {
-  const running = new Running(
-    await machine.enter(`cd ${checkout}; apt-get --version; npm run demo; echo "ended with $?"`),
-  );
+  const demo = readme.find((line) => line.includes("demo"));
+  const running = new Running(await machine.enter(`cd ${checkout}; apt-get --version; ${demo}; echo "ended with $?"`));
   await running.end();
   expect(running.printed).toMatch(/^apt 3\./m);
   expect(running.printed).toContain("The demonstration is finished.");

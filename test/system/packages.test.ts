@@ -209,8 +209,8 @@ const here = (script: string, port: number): string =>
   script.replaceAll("http://127.0.0.1:3456", inject("webapiUrl")).replaceAll("127.0.0.1:8380", `127.0.0.1:${port}`);
 
 test.each([
-  ["trixie", "install-trixie", true],
-  ["bookworm", "install-bookworm", false],
+  ["trixie", "sh install-trixie", true],
+  ["bookworm", "sh install-bookworm", false],
 ] as const)(
   "on a minimal %s, the commands of the guide lead from the installation to a client's first package and back",
   {
@@ -225,7 +225,7 @@ test.each([
       for (const name of files) cpSync(join(output, name), join(place, name));
       writeFileSync(join(place, helloFile("1.0")), helloDeb("1.0"));
       const port = await freePort();
-      const [command, args] = await machine.enter(here(guideScript(blockOf(`sh ${install}`), port, hasNpm), port));
+      const [command, args] = await machine.enter(here(guideScript(blockOf(install), port, hasNpm), port));
       const { stdout } = await run(command, args, { maxBuffer: 1 << 26 });
       const sections = sectionsOf(stdout);
       expect(sections.get("put")).toBe("live: tahoe-apt-hello 1.0 all in sid main");

@@ -588,6 +588,15 @@ while True:
     subprocess.run(["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", *sys.argv[2:]], pass_fds=[3])
 `;
 
+test("the rules of the guide for a firewall are valid, and a mistake in them is found", async () => {
+  const check = async (rules: string): Promise<void> => {
+    writeFileSync(join(work, "rules.nft"), rules);
+    await run("unshare", ["--net", "nft", "--check", "--file", join(work, "rules.nft")]);
+  };
+  await check(blockOf("nft connections"));
+  await expect(check(blockOf("nft connections").replace("ct count", "ct counts"))).rejects.toThrow(/rules\.nft/);
+});
+
 describe("while the server restarts", () => {
   test("apt sees no error, HAProxy and Caddy hold requests, and caches answer", async () => {
     const cached = await byHashPath("debian");

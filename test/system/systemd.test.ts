@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { AptRoot } from "../support/apt.ts";
 import { buildPackagesMs, builtPackages } from "../support/built-packages.ts";
 import { aDeb } from "../support/debs.ts";
+import { blockOf } from "../support/documents.ts";
 import { slowDownload, underLoad } from "../support/load.ts";
 import { freePort } from "../support/server.ts";
 import type { BootedMachine } from "../support/systemd.ts";
@@ -91,11 +92,16 @@ folder = "/srv/packages"
 `;
   writeFileSync(join(machine.root, "etc/tahoe-apt/tahoe-apt.toml"), configuration, { flag: "a" });
   writeFileSync(join(machine.root, "etc/tahoe-apt/credentials/metrics.token"), token);
+  // The guide's addresses are of no machine.
+  const listen = blockOf("ini listen")
+    .replace("192.0.2.1", "127.0.0.1")
+    .replace("2001:db8::1", "::1")
+    .replaceAll("8380", String(port));
   await machine.sh(`
     mkdir /etc/systemd/system/tahoe-apt.socket.d
-    printf '[Socket]\\nListenStream=\\nListenStream=127.0.0.1:${port}\\nListenStream=[::1]:${port}\\n' > /etc/systemd/system/tahoe-apt.socket.d/listen.conf
+    printf %s '${listen}' > /etc/systemd/system/tahoe-apt.socket.d/listen.conf
     systemctl daemon-reload
-    systemctl enable --now tahoe-apt 2>&1 || { journalctl --no-pager -n 50; exit 1; }`);
+    { ${blockOf("sh install-start")} } 2>&1 || { journalctl --no-pager -n 50; exit 1; }`);
   await vi.waitFor(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), { timeout: 60_000 });
 }, 2 * buildPackagesMs);
 
@@ -110,6 +116,26 @@ test("the enabled service is started with its sockets, and says that it listens 
   expect(await journal()).toMatch(/"addresses":\["127\.0\.0\.1:\d+","\[::1\]:\d+"\].*listening on the sockets/);
   const { port } = new URL(url);
   expect((await fetch(`http://[::1]:${port}/healthz`)).status).toBe(200);
+});
+
+test("the lines of the guide let systemd take over changed addresses", async () => {
+  const dropIn = "/etc/systemd/system/tahoe-apt.socket.d/more.conf";
+  const port = await freePort();
+  const { port: usual } = new URL(url);
+  const listenOn = async (change: string): Promise<void> => {
+    await machine.sh(`${change}; systemctl daemon-reload; { ${blockOf("sh listen")} } 2>&1`);
+  };
+  await listenOn(`printf '[Socket]\\nListenStream=127.0.0.1:${port}\\n' > ${dropIn}`);
+  expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  await listenOn(`rm ${dropIn}`);
+  await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow(/ECONNREFUSED/);
+  expect((await fetch(`http://[::1]:${usual}/healthz`)).status).toBe(200);
+});
+
+test("the lines of the guide for a backup every day write a file with the date in its name", async () => {
+  await machine.sh(blockOf("sh backup-daily"));
+  expect(await machine.sh("stat -c %a /var/backups/tahoe-apt-$(date +%F).backup")).toBe("600\n");
 });
 
 test("without the messages of the server, systemd does not take it for started", async () => {
