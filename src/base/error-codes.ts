@@ -144,6 +144,10 @@ export const errorCodes = {
     "The Valkey that the servers share does not respond.",
     "Start it, or look at the network. The server tries again by itself.",
   ),
+  "cluster/lease-lost": code(
+    "Another server of the fleet publishes the repository now.",
+    "Nothing: that one publishes the same changes.",
+  ),
   // The catalog of packages.
   "catalog/inspector-failed": code(
     "The process that reads packages ended unexpectedly.",

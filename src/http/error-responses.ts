@@ -34,6 +34,7 @@ export const errorStatuses = {
   "storage/unavailable": 503,
   "content/mismatch": 503,
   "cluster/unavailable": 503,
+  "cluster/lease-lost": 503,
 
   "server/listen-failed": 500,
   "server/internal": 500,

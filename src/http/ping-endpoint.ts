@@ -74,7 +74,7 @@ export class PingHandler {
     const waitMs = this.#waitMsOf(query);
     await this.#count(token);
     if (waitMs === 0) {
-      for (const path of spellings) this.#pingUnattended(path, id);
+      for (const path of spellings) await this.#pingUnattended(path, id);
       accept(ctx);
       return;
     }
@@ -108,7 +108,10 @@ export class PingHandler {
     });
   }
 
-  #pingUnattended(path: TreePath, requestId: string): void {
+  /** @throws ValkeyUnavailable */
+  async #pingUnattended(path: TreePath, requestId: string): Promise<void> {
+    const requested = this.#repository.requestRefresh?.(path);
+    if (requested !== undefined) return await requested;
     const repository = this.#repository.name;
     this.#repository.ping(path, new AbortController().signal).catch((thrown: unknown) => {
       // This is logged once for the whole tree.

@@ -223,6 +223,12 @@ export interface ServedRepository {
    * @throws StorageUnavailable if the tree could not be read
    */
   ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome>;
+  /**
+   * Requests a refresh that nobody waits for. It takes place even if this server ends.
+   * @returns resolves when that is certain; undefined if there are no other servers: then `ping` is to be called
+   * @throws ValkeyUnavailable
+   */
+  requestRefresh?(path: TreePath): Promise<void> | undefined;
   status(): RepositoryStatus;
   /** Returns the snapshots by suite, the newest first. */
   snapshots(): Iterable<KeptPublication>;

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import type { TreePath } from "../base/names.ts";
+import type { StateName, TreePath } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { makeToken, openSecretFile } from "../base/secret-file.ts";
 import { BuilderDirectories } from "../catalog/layout/builder-directories.ts";
@@ -11,6 +11,8 @@ import { FlatTree, flatPathsOf } from "../catalog/layout/flat-tree.ts";
 import { FetchableTree } from "../catalog/suite/fetchable-names.ts";
 import type { Bundle } from "../client/bundle.ts";
 import { readBundle } from "../client/bundle.ts";
+import type { Fleet } from "../cluster/fleet.ts";
+import type { ReplicatedRepository } from "../cluster/replicated-repository.ts";
 import type { BuilderConfiguration, Configuration, RepositoryConfiguration } from "../config/configuration.ts";
 import type { OverridesFile } from "../config/overrides-file.ts";
 import { HealthCheckSchedule } from "../health/health-check-schedule.ts";
@@ -21,7 +23,7 @@ import { MeasuredTree } from "../observe/measured-tree.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { flatLog, flatObserver, flatStateName, flatSuiteName } from "../publishing/live/flat-names.ts";
 import { FlatRepositories } from "../publishing/live/flat-repositories.ts";
-import type { SharedState } from "../publishing/live/open-repository.ts";
+import type { RepositorySettings, SharedState } from "../publishing/live/open-repository.ts";
 import { openRepository } from "../publishing/live/open-repository.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import { TreeOutage } from "../publishing/live/tree-outage.ts";
@@ -42,6 +44,7 @@ import { Webhooks } from "../web/webhooks/webhooks.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { ExportAfterPublish } from "./export-after-publish.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
+import { fleetSecret } from "./fleet-secret.ts";
 import { GridState } from "./grid-state.ts";
 import { withArchiveKeyring } from "./keyring-overlay.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
@@ -57,6 +60,8 @@ export interface ServerContext {
   /** The thread with the indices of packages. */
   readonly searchThread: IndexThread;
   readonly activity: ActivityLogs;
+  /** The other servers of the same repositories; undefined: there are none. */
+  readonly fleet?: Fleet | undefined;
   readonly log: Log;
 }
 
@@ -106,6 +111,8 @@ export class RepositoryService {
   readonly #keptFiles: HardLinks | undefined;
   readonly #tree: Tree;
   readonly #outage: TreeOutage;
+  /** This repository on all replicas, where it is pinged; undefined: this server is alone. */
+  readonly replicated: ReplicatedRepository | undefined;
   readonly #main: Repository;
   /** A second publication of the same packages, for the indices that are written into the tree. */
   readonly #inTree: Repository | undefined;
@@ -143,6 +150,7 @@ export class RepositoryService {
       former !== undefined && isSameTree(former.prepared, prepared)
         ? former.#outage.handOver(configuration.name)
         : new TreeOutage(configuration.name, server.log, systemClock);
+    this.replicated = this.#openReplicated();
     this.#main = this.#openMain();
     const flats = configuration.flat.map((at) => ({ at, repository: this.#openFlat(at) }));
     this.repository = new FlatRepositories(this.#main, flats);
@@ -207,13 +215,18 @@ export class RepositoryService {
     this.activityLog.countUploads(newUploadsOf(this.data));
     await this.#healthChecks?.start();
     await this.#webhooks.start(this.#configuration.webhooks);
-    for (const each of this.#exports) each.request();
+    this.#requestExports();
     this.#index.start();
+    if (this.replicated !== undefined) {
+      this.replicated.attach([...this.repository.all()], this.repository);
+      this.#server.fleet?.add(this.replicated);
+    }
     return await this.repository.start(configuration.pollSeconds);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    if (this.replicated !== undefined) this.#server.fleet?.remove(this.replicated);
     const all = [this.repository, this.#healthChecks, this.#inTree, this.#index, this.#webhooks, ...this.#exports];
     await Promise.all(all.map(async (each) => await each?.stop()));
   }
@@ -245,10 +258,8 @@ export class RepositoryService {
   /** The publications that HTTP serves. */
   #openMain(): Repository {
     const { metrics, shared } = this.#server;
-    const exporting = afterPublication(metrics.observerOf(this.#configuration.name), () => {
-      for (const each of this.#exports) each.request();
-    });
-    return openRepository(shared, {
+    const exporting = afterPublication(metrics.observerOf(this.#configuration.name), () => this.#requestExports());
+    return this.#open(shared, {
       ...this.#settings,
       stateName: this.#configuration.name,
       tree: this.#tree,
@@ -280,7 +291,7 @@ export class RepositoryService {
     const { name } = this.#configuration;
     const { metrics, shared } = this.#server;
     const keptFiles = this.#openKeptFiles(join("kept-flat", createHash("sha256").update(at).digest("hex")));
-    return openRepository(
+    return this.#open(
       { ...shared, log: flatLog(shared.log, { name, at }) },
       {
         ...this.#settings,
@@ -302,7 +313,7 @@ export class RepositoryService {
     const { name } = this.#configuration;
     const { metrics, shared } = this.#server;
     const keptFiles = this.#openKeptFiles("kept");
-    return openRepository(shared, {
+    return this.#open(shared, {
       ...this.#settings,
       stateName: publishedName(name),
       placement: "tree",
@@ -315,6 +326,32 @@ export class RepositoryService {
       builderDirectories: () => this.#builderDirectories(),
       observer: metrics.observerOf(name),
     });
+  }
+
+  /** Opens a repository that takes part in the fleet, if there is one. */
+  #open(shared: SharedState, settings: RepositorySettings & { readonly stateName: StateName }): Repository {
+    const replicas = this.replicated?.publicationsOf(settings.stateName);
+    if (replicas === undefined) return openRepository(shared, settings);
+    const repository = openRepository(shared, { ...settings, replicas });
+    replicas.attach(repository);
+    return repository;
+  }
+
+  #openReplicated(): ReplicatedRepository | undefined {
+    const { fleet, configuration } = this.#server;
+    const { name } = this.#configuration;
+    return fleet?.repository({
+      name,
+      secret: fleetSecret(this.#configuration, configuration),
+      settings: { "signing keys": this.#prepared.signer.keys.map(({ fingerprint }) => fingerprint).join(" ") },
+      onPublisher: () => this.#requestExports(),
+    });
+  }
+
+  /** One of all replicas exports. */
+  #requestExports(): void {
+    if (this.replicated?.isPublisher === false) return;
+    for (const each of this.#exports) each.request();
   }
 
   /** @param observed decorates the observer of each gateway */

@@ -141,11 +141,15 @@ export class RepositorySlot implements ServedRepository {
     await abortable(this.#formerStopped, signal);
     const asked = this.#service;
     try {
-      return await asked.repository.ping(path, signal);
+      return await (asked.replicated ?? asked.repository).ping(path, signal);
     } catch (thrown) {
       if (this.#service === asked || signal.aborted) throw thrown;
       return await this.ping(path, signal);
     }
+  }
+
+  requestRefresh(path: TreePath): Promise<void> | undefined {
+    return this.#service.replicated?.requestRefresh(path);
   }
 
   status(): RepositoryStatus {

@@ -4,8 +4,10 @@ import { onAbort } from "../base/abort.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { ownVersion } from "../base/own-version.ts";
 import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
+import type { Fleet } from "../cluster/fleet.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { HttpError } from "../http/error-responses.ts";
 import type { Address, RunningServer } from "../http/server.ts";
@@ -16,6 +18,7 @@ import { ActivityLogs } from "../web/activity/activity-logs.ts";
 import { IndexThread } from "../web/search/index-thread.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
+import { fleetSecret } from "./fleet-secret.ts";
 import { reload } from "./reload.ts";
 import type { ReloadOptions, ReloadOutcome } from "./reload-outcome.ts";
 import { ServedConfiguration } from "./served-configuration.ts";
@@ -187,11 +190,13 @@ class ServerStart {
 
   async #serve(): Promise<Server> {
     const { signal, onHangup, serviceManager } = this.#surroundings;
+    const fleet = await openFleet(this.#configuration, this.#log);
     const served = await ServedConfiguration.open(this.#configuration, {
       resources: this.resources,
       metrics: this.#metrics,
       searchThread: this.#searchThread,
       activity: new ActivityLogs({ log: this.#log, now: systemClock }),
+      fleet,
       log: this.#log,
       unexpected: (thrown) => {
         if (!isCorruption(thrown)) return undefined;
@@ -203,6 +208,7 @@ class ServerStart {
     const url = this.#configuration.publicUrl ?? urlOf(running.address);
     this.#served = served;
     served.start(running);
+    void fleet?.start();
     for (const { name, key } of served.slots())
       this.#log.info({ url: `${url}/${name}/`, keys: key.fingerprints }, `serving ${name}`);
     serviceManager?.ready();
@@ -214,11 +220,14 @@ class ServerStart {
       for (const remove of removeListeners) remove();
       this.#log.info({}, "stopping");
       if (signal.aborted) serviceManager?.stopping();
+      // The pings that are under way are answered by another replica.
+      if (fleet !== undefined && fleet.servingMembers.length > 0) await fleet.retire();
       await running.stop(served.configuration.gracePeriodSeconds * 1000);
       await this.#changes.run(async () => {
         this.#served = undefined;
         await served.stop();
       });
+      await fleet?.close();
       await this.#searchThread.close();
       await this.resources.close({ isCorrupt: this.#corruption.signal.aborted });
     });
@@ -256,6 +265,20 @@ class ServerStart {
       throw new ListenFailed(`cannot listen on ${place}: ${messageOf(thrown)}`);
     }
   }
+}
+
+/** @returns undefined without `[cluster]`; then nothing of the client for Valkey is loaded */
+async function openFleet(configuration: Configuration, log: Log): Promise<Fleet | undefined> {
+  const {
+    cluster,
+    listen,
+    repositories: [first],
+  } = configuration;
+  if (cluster === undefined || first === undefined) return undefined;
+  const { Fleet: Member } = await import("../cluster/fleet.ts");
+  const address = authorityOf(listen);
+  const secret = fleetSecret(first, configuration);
+  return new Member({ settings: cluster, secret, version: ownVersion(), address, log, now: systemClock });
 }
 
 /** Every failure is logged, so a log can detect failures that mean a corrupt database. */

@@ -6,6 +6,7 @@ import { messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
+import type { Fleet } from "../cluster/fleet.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { changesBetween, isSame, withoutRestart } from "../config/configuration-changes.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
@@ -29,6 +30,7 @@ interface ServedConfigurationOptions {
   readonly metrics: Metrics;
   readonly searchThread: IndexThread;
   readonly activity: ActivityLogs;
+  readonly fleet: Fleet | undefined;
   readonly log: Log;
   /** Called with each unexpected error of a request. @returns another error to answer with */
   readonly unexpected: (thrown: unknown) => HttpError | undefined;
@@ -46,8 +48,8 @@ export class ServedConfiguration {
    * @throws SecretFileError, KeyFileError, UnfitKey, BundleError, IdentityChanged
    */
   static async open(configuration: Configuration, options: ServedConfigurationOptions): Promise<ServedConfiguration> {
-    const { resources, metrics, searchThread, activity, log } = options;
-    const server = { configuration, shared: resources.shared, metrics, searchThread, activity, log };
+    const { resources, metrics, searchThread, activity, fleet, log } = options;
+    const server = { configuration, shared: resources.shared, metrics, searchThread, activity, fleet, log };
     const slots: RepositorySlot[] = [];
     for (const one of configuration.repositories)
       slots.push(new RepositorySlot(new RepositoryService(await prepareRepository(one, server), server)));
@@ -97,11 +99,11 @@ export class ServedConfiguration {
    * @throws ConfigurationError; then nothing has changed
    */
   async takeOver(wanted: Configuration): Promise<ReloadOutcome> {
-    const { resources, metrics, searchThread, activity, log } = this.#options;
+    const { resources, metrics, searchThread, activity, fleet, log } = this.#options;
     const changes = changesBetween(this.#configuration, wanted);
     const configuration = withoutRestart(this.#configuration, wanted);
     const prepared = resources.prepare(configuration);
-    const server = { configuration, shared: prepared.shared, metrics, searchThread, activity, log };
+    const server = { configuration, shared: prepared.shared, metrics, searchThread, activity, fleet, log };
     const repositories = await prepareAll(configuration, server);
     const pairs = repositories.map((files): Pair => ({ slot: this.#slots.get(files.configuration.name), files }));
     const mustOpen = ({ slot, files }: Pair): boolean =>
@@ -155,7 +157,7 @@ export class ServedConfiguration {
   }
 
   #appOptions(): AppOptions {
-    const { metrics, activity, log, unexpected } = this.#options;
+    const { metrics, activity, fleet, log, unexpected } = this.#options;
     const { publicUrl, behindProxy, metricsToken, limits, repositories, accessLog } = this.#configuration;
     const slots = [...this.#slots.values()];
     return {
@@ -167,6 +169,11 @@ export class ServedConfiguration {
       limits: limits.http,
       publicUrl,
       metrics,
+      fleet: fleet && {
+        counter: (name, durationSeconds) => fleet.counter(name, durationSeconds),
+        sessions: fleet.sessions,
+        notReady: () => fleet.notReady,
+      },
       furtherRoutes: async () => (await loadWebRoutes()).webRoutes(slots.map(pageSourceOf)),
       errorPage: renderErrorPage,
       observer: {

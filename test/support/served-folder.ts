@@ -18,6 +18,7 @@ import type { OwnerRules } from "../../src/catalog/suite/owner-rules.ts";
 import type { ViewRules } from "../../src/catalog/suite/suite-view.ts";
 import type { DigestAlgorithm } from "../../src/debian/digests.ts";
 import { compressSegment } from "../../src/indices/compression/compress-worker.ts";
+import type { Replicas } from "../../src/publishing/build/replicas.ts";
 import { BackgroundPriority } from "../../src/publishing/deferred/background-priority.ts";
 import {
   compressPaths,
@@ -97,6 +98,8 @@ export interface ServedFolderOptions {
   readonly acceptIdentityChange?: boolean;
   /** Generates Contents at once after each publication, in segments of a few lines. */
   readonly contents?: boolean;
+  /** The other servers of the same folder; none by default. */
+  readonly replicas?: Replicas;
   /** Called when the compression threads should be ready. */
   readonly woken?: () => void;
 }
@@ -250,6 +253,7 @@ export class ServedFolder {
         ...(this.#options.builderDirectories && { builderDirectories: this.#options.builderDirectories }),
         keptFiles,
         keepSeconds: 7 * 24 * 3600,
+        ...(this.#options.replicas && { replicas: this.#options.replicas }),
         observer: { ...silentPublishingObserver, ...this.#options.observer },
         ...(this.#options.dateLagSeconds !== undefined && { dateLagSeconds: this.#options.dateLagSeconds }),
         ...(this.#options.datesAfterSeconds !== undefined && { datesAfterSeconds: this.#options.datesAfterSeconds }),

@@ -30,6 +30,7 @@ import { indicesOf } from "./index-plan.ts";
 import { PackageCounts } from "./package-counts.ts";
 import type { DateInputs } from "./release-date.ts";
 import { lastModifiedOf, nextDate, waitForDateMs } from "./release-date.ts";
+import type { Replicas } from "./replicas.ts";
 import { SegmentBuilder } from "./segment-builder.ts";
 import type { StanzaRenderer } from "./stanza-renderer.ts";
 import type { Composition } from "./suite-release.ts";
@@ -40,6 +41,7 @@ export interface SuiteBuilderOptions {
   readonly stanzas: StanzaRenderer;
   readonly compressor: Compressor;
   readonly store: PublicationStore;
+  readonly replicas: Replicas;
   readonly signer: Signer;
   /** The algorithms in Release and by-hash. They include SHA256 or SHA512. */
   readonly releaseDigests: readonly DigestAlgorithm[];
@@ -251,7 +253,7 @@ export class SuiteBuilder {
       readonly pooled?: () => Promise<void>;
     },
   ): Promise<Manifest> {
-    const { signer, store, now, datesAfterSeconds, dateLagSeconds, releaseDigests } = this.#options;
+    const { signer, store, replicas, now, datesAfterSeconds, dateLagSeconds, releaseDigests } = this.#options;
     const { validForSeconds } = this.#settings;
     const keys = this.#settings.signedBy && { signedBy: signer.keys.map(({ fingerprint }) => fingerprint) };
     const undated = { ...undatedRelease(this.#suite, this.#settings.identity, content, releaseDigests), ...keys };
@@ -266,7 +268,10 @@ export class SuiteBuilder {
     const fresh = segmentIdsOf(content.indices).filter((id) => !before.has(id));
     const stored = Promise.all([pooled(), store.segments.written(fresh)]);
     stored.catch(() => undefined);
-    const last = latest(current?.dateSeconds ?? store.lastDate(this.#suite), datesAfterSeconds);
+    const last = latest(
+      latest(current?.dateSeconds ?? store.lastDate(this.#suite), store.preparedDate(this.#suite)),
+      datesAfterSeconds,
+    );
     const { components, architectures, indices, blobs, binaryPackages, sourcePackages, rolledBackTo } = content;
     const isSame = current?.state === state && current.rolledBackTo === rolledBackTo;
     if (isSame && current.dateSeconds === last && !this.isRenewalDue(current)) {
@@ -305,7 +310,8 @@ export class SuiteBuilder {
       ...(await signer.sign(release, dateSeconds)),
     };
     await stored;
-    await store.publish(manifest, now());
+    const servedMs = now();
+    await replicas.announce(manifest, servedMs, () => store.publish(manifest, servedMs));
     return manifest;
   }
 }

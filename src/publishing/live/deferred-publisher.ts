@@ -3,6 +3,7 @@ import { sleep } from "../../base/abort.ts";
 import type { Suite } from "../../base/names.ts";
 import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { DeferredFiles } from "../build/deferred-files.ts";
+import type { Replicas } from "../build/replicas.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import type { DeferredInput, DeferredTarget } from "../deferred/deferred-queue.ts";
 import type { ServedSuite } from "./served-suite.ts";
@@ -13,6 +14,7 @@ interface DeferredPublisherOptions {
   /** The queue in which suites are published. */
   readonly publishQueue: SerialQueue;
   readonly backgroundPriority: BackgroundPriority;
+  readonly replicas: Replicas;
   /** How far Date lags behind the newest link. */
   readonly dateLagSeconds: number;
   /** Milliseconds since the epoch. */
@@ -35,13 +37,15 @@ export class DeferredPublisher implements DeferredTarget {
 
   /** Whether deferred files must be generated for the current publication of a suite. */
   isIncomplete({ name, current, surveyed }: ServedSuite): boolean {
-    return current !== undefined && surveyed && current.id !== this.#completed.get(name);
+    const isOurs = this.#options.replicas.isPublisher;
+    return isOurs && current !== undefined && surveyed && current.id !== this.#completed.get(name);
   }
 
   inputFor(suite: Suite): DeferredInput | undefined {
-    const served = this.#options.suites.get(suite);
+    const { suites, replicas } = this.#options;
+    const served = suites.get(suite);
     const current = served?.current;
-    if (served === undefined || current === undefined || served.isRolledBack) return undefined;
+    if (!replicas.isPublisher || served === undefined || current === undefined || served.isRolledBack) return undefined;
     return { suite, current, entries: [...served.entries()] };
   }
 

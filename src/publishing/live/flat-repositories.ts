@@ -46,13 +46,13 @@ export class FlatRepositories implements ServedRepository {
 
   /** @returns the message of a first refresh's failure, when all have ended; undefined if none has failed */
   async start(pollSeconds: number): Promise<string | undefined> {
-    const failures = await Promise.all([...this.#all()].map((repository) => repository.start(pollSeconds)));
+    const failures = await Promise.all([...this.all()].map((repository) => repository.start(pollSeconds)));
     return failures.find((failure) => failure !== undefined);
   }
 
   /** Runs a task while nothing is published or removed. */
   async whileNothingIsPublished<T>(task: () => Promise<T>): Promise<T> {
-    const holding = [...this.#all()].reduce(
+    const holding = [...this.all()].reduce(
       (inner, repository) => () => repository.whileNothingIsPublished(inner),
       task,
     );
@@ -60,7 +60,7 @@ export class FlatRepositories implements ServedRepository {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#all()].map((repository) => repository.stop()));
+    await Promise.all([...this.all()].map((repository) => repository.stop()));
   }
 
   findNow(path: string, session: ClientSession | undefined): Resource | undefined {
@@ -159,7 +159,8 @@ export class FlatRepositories implements ServedRepository {
     return this.#main.snapshots();
   }
 
-  *#all(): Iterable<Repository> {
+  /** The repository itself and the flat ones. */
+  *all(): Iterable<Repository> {
     yield this.#main;
     for (const { repository } of this.#flats) yield repository;
   }

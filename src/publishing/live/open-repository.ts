@@ -23,6 +23,8 @@ import type { ContentsCut } from "../../indices/contents/contents.ts";
 import type { Signer } from "../../signing/signer.ts";
 import type { Tree } from "../../storage/tree.ts";
 import { defaultDateLagSeconds } from "../build/release-date.ts";
+import type { Replicas } from "../build/replicas.ts";
+import { noReplicas } from "../build/replicas.ts";
 import type { Placement } from "../build/stanza-renderer.ts";
 import { StanzaRenderer } from "../build/stanza-renderer.ts";
 import { identityFields } from "../build/suite-release.ts";
@@ -112,6 +114,8 @@ export interface RepositorySettings {
   /** The digests in Release; only SHA256 by default, as in Debian's archive. */
   readonly releaseDigests?: readonly DigestAlgorithm[];
   readonly observer: PublishingObserver;
+  /** The other servers of the same repository; none by default. */
+  readonly replicas?: Replicas;
   /** Shared by all repositories that are opened from one tree; its own by default. */
   readonly outage?: TreeOutage;
   /** Every publication gets a later Date than this, in seconds since the epoch. */
@@ -151,6 +155,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
   const { root, backgroundPriority, cache, compressor, inspectionLimits, log, now } = shared;
   const { name, stateName = name, tree, signer, suiteSettings, observer } = settings;
   const { configuredSuites = [], dateLagSeconds = defaultDateLagSeconds, releaseDigests = ["sha256"] } = settings;
+  const { replicas = noReplicas } = settings;
   const stopping = new AbortController();
   const { signal } = stopping;
 
@@ -170,6 +175,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
       stanzas: new StanzaRenderer(examiner, settings.digests, settings.placement ?? "pool"),
       compressor,
       store,
+      replicas,
       signer,
       releaseDigests,
       now,
@@ -217,6 +223,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     suites,
     publishQueue,
     backgroundPriority,
+    replicas,
     dateLagSeconds,
     now,
     signal,
@@ -264,6 +271,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     suites,
     status,
     maintenance,
+    replicas,
     publishQueue,
     observer,
     log,
@@ -317,6 +325,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     publisher,
     publishQueue,
     maintenance,
+    replicas,
     backgroundPriority,
     observer,
     now,

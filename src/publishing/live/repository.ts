@@ -18,6 +18,7 @@ import type { LocalInspections } from "../../catalog/local-inspections.ts";
 import type { UntrustedMark } from "../../catalog/shared-inspections.ts";
 import type { FileListLimits, FilePaths } from "../../debian/file-list.ts";
 import { decodeFileList } from "../../debian/file-list.ts";
+import type { Replicas } from "../build/replicas.ts";
 import type { BackgroundPriority } from "../deferred/background-priority.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { Resource } from "../resource.ts";
@@ -79,6 +80,7 @@ interface RepositoryOptions {
   /** The queue in which everything is published. */
   readonly publishQueue: SerialQueue;
   readonly maintenance: Maintenance;
+  readonly replicas: Replicas;
   readonly backgroundPriority: BackgroundPriority;
   readonly observer: PublishingObserver;
   /** Milliseconds since the epoch. */
@@ -152,15 +154,18 @@ export class Repository implements ServedRepository, SuiteRollback {
   }
 
   findNow(path: string, session: ClientSession | undefined): Resource | undefined {
-    const { pathResolver } = this.#options;
-    return pathResolver.awaitedBefore(path, session) === undefined ? pathResolver.find(path, session) : undefined;
+    const { pathResolver, replicas } = this.#options;
+    const isKnown = replicas.settling() === undefined && pathResolver.awaitedBefore(path, session) === undefined;
+    return isKnown ? pathResolver.find(path, session) : undefined;
   }
 
   async find(path: string, context: RequestContext): Promise<Resource | undefined> {
-    const { pathResolver, status } = this.#options;
+    const { pathResolver, replicas, status } = this.#options;
+    await replicas.settling();
     await pathResolver.awaitedBefore(path, context.session);
     const found = pathResolver.find(path, context.session);
     if (found !== undefined) return found;
+    if (this.#isAwaitingPublisher(path)) throw new NotSeenYet(path, "the other replicas have not published it yet");
     if (!this.#isSurveyed(path)) throw new NotSeenYet(path, status.lastError ?? firstSurvey);
     const { signal } = context;
     signal.throwIfAborted();
@@ -254,7 +259,8 @@ export class Repository implements ServedRepository, SuiteRollback {
       pending: suites.flatMap((suite) => suite.pending()),
       notices: notices.about(rootPath).map(({ text }) => text),
       notReady:
-        status.sawWholeTree || suites.some(({ current }) => current !== undefined)
+        suites.some(({ current }) => current !== undefined) ||
+        (status.sawWholeTree && !suites.some(({ isAwaitingPublisher }) => isAwaitingPublisher))
           ? undefined
           : (status.lastError ?? firstSurvey),
       lastError: status.lastError,
@@ -281,6 +287,50 @@ export class Repository implements ServedRepository, SuiteRollback {
   async resume(suite: Suite): Promise<void> {
     this.#suites.get(suite)?.resume();
     await this.ping(suitePath(suite), this.#options.stopping.signal);
+  }
+
+  /** The stored publications of this repository. */
+  get store(): PublicationStore {
+    return this.#options.store;
+  }
+
+  /** The current publication of a suite. */
+  currentOf(suite: Suite): Manifest | undefined {
+    return this.#suites.get(suite)?.current;
+  }
+
+  /**
+   * Serves a publication of another replica whose content is stored.
+   * @param servedMs when that replica began to serve it, in ms since the epoch
+   */
+  async adopt(manifest: Manifest, servedMs: number): Promise<void> {
+    const suite = this.#suites.open(manifest.suite);
+    await reportPublication(suite, this.#options, async () => {
+      await this.#options.store.publish(manifest, servedMs);
+      suite.adopt(manifest);
+    });
+  }
+
+  /** Takes a suite out of service that another replica has taken out of service. */
+  async adoptWithdrawal(suite: Suite, nowMs: number): Promise<void> {
+    if (this.#suites.has(suite)) await this.#suites.withdraw(suite, nowMs);
+  }
+
+  /** Refreshes the whole tree. @throws StorageUnavailable */
+  async refreshAll(): Promise<void> {
+    await this.#refresher.refresh(rootPath, "bounded");
+  }
+
+  /** Publishes every suite as this server knows it. Failures are logged and retried by the next refresh. */
+  async publishAll(): Promise<void> {
+    const { publisher } = this.#options;
+    for (const name of this.#suites.names()) await publisher.publish(name, suitePath(name)).catch(() => undefined);
+  }
+
+  #isAwaitingPublisher(path: string): boolean {
+    const treePath = path.startsWith("dists/") ? tryParseTreePath(path) : undefined;
+    const suite = treePath === undefined ? undefined : this.#options.layout.suiteOf(treePath);
+    return suite !== undefined && this.#suites.get(suite)?.isAwaitingPublisher === true;
   }
 
   /** Refreshes the whole tree periodically. After a failure the next refresh follows soon. */

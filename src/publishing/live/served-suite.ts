@@ -17,6 +17,7 @@ import { PackageList } from "../../catalog/suite/package-list.ts";
 import type { ViewDifference, ViewRules } from "../../catalog/suite/suite-view.ts";
 import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
 import type { DeferredFiles } from "../build/deferred-files.ts";
+import type { Replicas } from "../build/replicas.ts";
 import type { SuiteBuilderOptions } from "../build/suite-builder.ts";
 import { SuiteBuilder } from "../build/suite-builder.ts";
 import type { PendingFile, RejectedFile } from "../served-repository.ts";
@@ -52,6 +53,7 @@ export class ServedSuite {
   readonly #builder: SuiteBuilder;
   readonly #view: View | undefined;
   readonly #settings: SuiteSettings;
+  readonly #replicas: Replicas;
   readonly #overridden: OverriddenEntries;
   readonly #now: () => number;
   readonly #packageList: PackageList;
@@ -81,6 +83,7 @@ export class ServedSuite {
     this.name = name;
     this.#builder = new SuiteBuilder(name, settings, options.suiteBuilder);
     this.#settings = settings;
+    this.#replicas = options.suiteBuilder.replicas;
     this.#view = settings.view && new View(settings.view);
     this.#overridden = new OverriddenEntries(settings.overrides());
     this.#now = now;
@@ -191,7 +194,27 @@ export class ServedSuite {
   }
 
   /**
-   * Updates the package list, and publishes it unless the suite is rolled back. If there are very many changes, only
+   * Serves a publication that another replica has made and that is stored, unless a later one is served already. The
+   * next build starts from nothing.
+   */
+  adopt(manifest: Manifest): void {
+    this.#builder.reset();
+    this.#take(manifest);
+  }
+
+  /** Whether there are packages that the publisher, another replica, has not published yet. */
+  get isAwaitingPublisher(): boolean {
+    if (this.#replicas.isPublisher || this.#current !== undefined) return false;
+    const [first] = this.#packageList.entries();
+    return first !== undefined;
+  }
+
+  #take(manifest: Manifest): void {
+    if (this.#current === undefined || manifest.dateSeconds > this.#current.dateSeconds) this.#current = manifest;
+  }
+
+  /**
+   * Updates the package list, and publishes it unless the suite is rolled back or another replica publishes. If there are very many changes, only
    * some of them are published.
    * @returns the changes that were published
    * @throws what building and storing throw; then the last publication stays
@@ -208,9 +231,9 @@ export class ServedSuite {
     const change = this.#overridden.apply(visible, this.#settings.overrides(), () => this.#visible());
     this.#surveyed = true;
     const places = [...catalog.packageDirectoriesWithin(suitePath(this.name))];
-    if (this.#past !== undefined) this.#builder.reset();
+    if (this.#past !== undefined || !this.#replicas.isPublisher) this.#builder.reset();
     else {
-      this.#current = await this.#builder.build({
+      const built = await this.#builder.build({
         change,
         entries: () => this.entries(),
         newestLinkMs: this.#packageList.newestLinkMs,
@@ -218,6 +241,8 @@ export class ServedSuite {
         current: this.#current,
         signal,
       });
+      if (built === undefined) this.#current = undefined;
+      else this.#take(built);
     }
     this.#unpublished.done();
     return { changes, rejected: listed.rejected.map(rejectedFile) };
@@ -231,13 +256,15 @@ export class ServedSuite {
     readonly deferred?: readonly [generator: string, DeferredFiles];
     readonly signal: AbortSignal;
   }): Promise<void> {
-    if (this.#current !== undefined) this.#current = await this.#builder.amend(this.#current, options);
+    if (this.#current !== undefined && this.#replicas.isPublisher)
+      this.#take(await this.#builder.amend(this.#current, options));
   }
 
   /** Publishes again if the publication is due to expire, or if the suite must still be rolled back. */
   async renew(signal: AbortSignal): Promise<void> {
+    if (!this.#replicas.isPublisher) return;
     if (this.#past !== undefined && this.#current?.rolledBackTo !== this.#past.id)
-      this.#current = await this.#builder.rollBack(this.#past, this.#current, signal);
+      this.#take(await this.#builder.rollBack(this.#past, this.#current, signal));
     else if (this.#current !== undefined && this.#builder.isRenewalDue(this.#current)) await this.republish({ signal });
   }
 

@@ -55,9 +55,17 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
 
   /** Takes a suite out of service that is no longer in the tree. */
   async close(name: Suite): Promise<void> {
-    const { store, observer, now } = this.#options;
+    const { suiteBuilder, now } = this.#options;
+    const nowMs = now();
+    await suiteBuilder.replicas.announceWithdrawal(name, nowMs);
+    await this.withdraw(name, nowMs);
+  }
+
+  /** Takes a suite out of service here only. @param nowMs in ms since the epoch */
+  async withdraw(name: Suite, nowMs: number): Promise<void> {
+    const { store, observer } = this.#options;
     this.#byName.delete(name);
-    await store.withdraw(name, now());
+    await store.withdraw(name, nowMs);
     observer.withdrawn(name);
   }
 

@@ -5,6 +5,7 @@ import type { Suite, TreePath } from "../../base/names.ts";
 import type { SerialQueue } from "../../base/serial-queue.ts";
 import type { Catalog, FileChange } from "../../catalog/catalog.ts";
 import { distsPath, suitePath } from "../../catalog/layout/repository-layout.ts";
+import type { Replicas } from "../build/replicas.ts";
 import type { PublishingObserver } from "../publishing-observer.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { RefreshQueue } from "./refresh-queue.ts";
@@ -33,6 +34,7 @@ interface SuitePublisherOptions {
   readonly suites: ServedSuites;
   readonly status: RefreshStatus;
   readonly maintenance: Maintenance;
+  readonly replicas: Replicas;
   /** The queue in which everything is published. */
   readonly publishQueue: SerialQueue;
   readonly observer: PublishingObserver;
@@ -91,7 +93,7 @@ export class SuitePublisher {
   }
 
   async #publishSuite(suite: ServedSuite): Promise<PublishingAttempt> {
-    const { catalog, suites, status, observer, log, signal } = this.#options;
+    const { catalog, suites, status, replicas, observer, log, signal } = this.#options;
     const { name } = suite;
     clearTimeout(this.#scheduled.get(name));
     this.#scheduled.delete(name);
@@ -102,6 +104,11 @@ export class SuitePublisher {
       const { changes, rejected } = result;
       for (const { code } of rejected) observer.rejected(code);
       observer.pending(name, suite.pendingSources);
+      if (!replicas.isPublisher) {
+        status.notePublishing(name, undefined);
+        if (suite.hasChanges) this.publishSoon(name);
+        return { added: addedBy(changes, suite), removed: removedBy(changes), failure: undefined };
+      }
       if (suite.current === undefined && !suite.hasChanges) await suites.close(name);
       else if (seconds === undefined && suite.isFullyListed && !suite.isRolledBack) observer.confirmed(name);
       const added = addedBy(changes, suite);

@@ -37,6 +37,10 @@ export class BlobStore {
     return listed(sizeBytes, digests);
   }
 
+  has(sha256: string): boolean {
+    return this.#bytes.doesExist(sha256);
+  }
+
   /** @throws BlobMissing */
   read(sha256: string): Uint8Array {
     const bytes = this.#bytes.get(sha256);

@@ -204,6 +204,24 @@ export class PackagePool {
     });
   }
 
+  /** The stored records of some files, by their keys. @param paths below the repository's root */
+  *recordsOf(paths: Iterable<string>): Iterable<readonly [string, PoolRecord]> {
+    for (const path of paths) {
+      const key = poolKey(path);
+      const record = key === undefined ? undefined : this.#files.get(key);
+      if (key !== undefined && record !== undefined) yield [key, record];
+    }
+  }
+
+  /** Adds records of another replica, unless there are others of the same files. */
+  async take(records: Iterable<readonly [string, PoolRecord]>): Promise<void> {
+    await written(async () => {
+      let noted: Promise<unknown> = Promise.resolve();
+      for (const [key, record] of records) if (!this.#files.doesExist(key)) noted = this.#files.put(key, record);
+      await noted;
+    });
+  }
+
   async #put(entries: Iterable<IndexEntry>): Promise<void> {
     let written: Promise<unknown> = Promise.resolve();
     let untilWait = packagesPerWrite;

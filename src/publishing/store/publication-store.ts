@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import type { StateName, Suite, TreePath } from "../../base/names.ts";
 import { parseSuiteOrFlat } from "../../base/names.ts";
+import { SerialQueue } from "../../base/serial-queue.ts";
 import { written } from "../../base/state-errors.ts";
 import type { SegmentSizes } from "../../indices/assemble.ts";
 import type { FileEntry } from "../../storage/tree.ts";
@@ -63,6 +64,10 @@ export class PublicationStore {
   readonly #successors: Database<string, string>;
   readonly #hashes: Database<string, string>;
 
+  /** Publications of another replica that may become current at any moment, by their keys in the database. */
+  readonly #prepared = new Map<string, Manifest>();
+  /** Deletes and adds what only a prepared publication refers to. */
+  readonly #contentQueue = new SerialQueue();
   readonly #name: StateName;
   readonly #lastDates: LastDates | undefined;
 
@@ -119,6 +124,30 @@ export class PublicationStore {
     };
     await written(() => this.#manifests.transaction(put));
     this.#lastDates?.keep(`${this.#name}/${suite}`, manifest.dateSeconds);
+    for (const [key, { suite: other, dateSeconds }] of this.#prepared)
+      if (other === suite && dateSeconds <= manifest.dateSeconds) this.#prepared.delete(key);
+  }
+
+  /**
+   * Stores the content of a publication of another replica, which may become the current one at any moment. Its files
+   * can be read by hash from then on. It is forgotten when the server stops, and when a later one is published.
+   * @param store stores segments, files and packages; nothing is deleted meanwhile
+   */
+  async prepare(manifest: Manifest, store: () => Promise<void>): Promise<void> {
+    await this.#contentQueue.run(store);
+    this.#prepared.set(suiteKey(manifest.suite, manifest.id), manifest);
+  }
+
+  /** A publication that was prepared and is not published yet. */
+  prepared(suite: Suite, id: string): Manifest | undefined {
+    return this.#prepared.get(suiteKey(suite, id));
+  }
+
+  /** The latest Date of a prepared publication of a suite, in seconds since the epoch. */
+  preparedDate(suite: Suite): number | undefined {
+    return [...this.#prepared.values()]
+      .filter((manifest) => manifest.suite === suite)
+      .reduce<number | undefined>((last, { dateSeconds }) => latest(last, dateSeconds), undefined);
   }
 
   /** The last Date of a suite, in seconds since the epoch, even if the suite is no longer served. */
@@ -198,7 +227,15 @@ export class PublicationStore {
   byHash(suite: Suite, reference: HashReference): PublishedFile | undefined {
     const id = this.#hashes.get(hashKey(suite, reference));
     const manifest = id === undefined ? undefined : this.#read(suiteKey(suite, id));
-    return manifest === undefined ? undefined : fileByHash(manifest, reference);
+    return manifest === undefined ? this.#preparedByHash(suite, reference) : fileByHash(manifest, reference);
+  }
+
+  #preparedByHash(suite: Suite, reference: HashReference): PublishedFile | undefined {
+    for (const manifest of this.#prepared.values()) {
+      const found = manifest.suite === suite ? fileByHash(manifest, reference) : undefined;
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /**
@@ -218,7 +255,7 @@ export class PublicationStore {
    * @throws StateUnwritable
    */
   async sweep(supersededBeforeMs: number, patchesBeforeMs: number): Promise<number> {
-    return await written(() => this.#sweep(supersededBeforeMs, patchesBeforeMs));
+    return await this.#contentQueue.run(() => written(() => this.#sweep(supersededBeforeMs, patchesBeforeMs)));
   }
 
   async #sweep(supersededBeforeMs: number, patchesBeforeMs: number): Promise<number> {
@@ -273,8 +310,12 @@ export class PublicationStore {
     const segmentsOf = (keys: ReadonlySet<string>): Set<string> =>
       new Set([...keys].flatMap((run) => (this.#runs.get(run) ?? []).map(({ id }) => id)));
     const stanzaSegments = segmentsOf(stanzaRuns);
-    const named = await this.segments.references(stanzaSegments);
     const segments = segmentsOf(runs);
+    for (const { indices } of this.#prepared.values()) {
+      for (const id of segmentIdsOf(indices)) segments.add(id);
+      for (const id of segmentIdsOf(indices.filter(namesPackages))) stanzaSegments.add(id);
+    }
+    const named = await this.segments.references(stanzaSegments);
     for (const run of this.#runs.getKeys()) if (!runs.has(run)) await this.#runs.remove(run);
     await this.segments.keepOnly(segments);
     await this.pool.keepOnly(named, stanzaSegments);
@@ -282,6 +323,7 @@ export class PublicationStore {
 
   async #sweepBlobs(patchesBeforeMs: number): Promise<void> {
     const named = new Set<string>();
+    for (const { blobs } of this.#prepared.values()) for (const { sha256 } of blobs) named.add(sha256);
     for (const { key, value } of this.#manifests.getRange()) {
       const { suite, id, blobs = [] } = value;
       const isOld = (this.#supersededMs.get(key) ?? patchesBeforeMs) < patchesBeforeMs;
@@ -305,7 +347,7 @@ export class PublicationStore {
    */
   #supersede(suite: Suite, nowMs: number, successor: string): void {
     const before = this.#current.get(suite);
-    if (before === undefined) return;
+    if (before === undefined || before === successor) return;
     this.#supersededMs.putSync(suiteKey(suite, before), nowMs);
     this.#successors.putSync(suiteKey(suite, before), successor);
   }

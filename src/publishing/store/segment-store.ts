@@ -19,6 +19,15 @@ class SegmentMissing extends RepoError {
   }
 }
 
+/** A segment, as one replica passes it to another. */
+export interface StoredSegment {
+  readonly sizes: SegmentSizes;
+  readonly gz: Uint8Array;
+  readonly xz: Uint8Array;
+  /** Whether the plain form is stored too. */
+  readonly kept: "plain" | "compressed";
+}
+
 interface UnwrittenSegment {
   readonly sizes: SegmentSizes;
   readonly bytes: Readonly<Partial<Record<IndexForm, Buffer>>>;
@@ -77,6 +86,29 @@ export class SegmentStore {
     const bytes = this.#unwritten.has(id) ? undefined : this.#bytes.getBinaryFast(`${id}/${form}`);
     // The buffer is as long as the longest value that it ever held.
     return bytes?.subarray(0, bytes.length) ?? this.read(id, form);
+  }
+
+  /** All that is stored of a segment; undefined if it is not stored. */
+  contentOf(id: string): StoredSegment | undefined {
+    const sizes = this.sizesOf(id);
+    if (sizes === undefined) return undefined;
+    const unwritten = this.#unwritten.get(id);
+    const hasPlain =
+      unwritten === undefined ? this.#bytes.doesExist(`${id}/plain`) : unwritten.bytes.plain !== undefined;
+    return {
+      sizes,
+      gz: this.read(id, "gz"),
+      xz: this.read(id, "xz"),
+      kept: hasPlain ? "plain" : "compressed",
+    };
+  }
+
+  /** Stores a segment of another replica. @returns as `put` */
+  async take({ sizes, gz, xz, kept }: StoredSegment): Promise<SegmentSizes> {
+    const { id, unpaddedBytes, uncompressedBytes, lines } = sizes;
+    const compressed = { gz, xz: { bytes: xz, unpaddedBytes, uncompressedBytes }, lines };
+    const plain = kept === "plain" ? gunzipSync(gz, { maxOutputLength: Math.max(1, uncompressedBytes) }) : emptyBytes;
+    return await this.put(id, plain, compressed, kept);
   }
 
   /**
@@ -159,4 +191,5 @@ export class SegmentStore {
   }
 }
 
+const emptyBytes = new Uint8Array();
 const segmentForms: readonly IndexForm[] = ["plain", "gz", "xz"];

@@ -1,0 +1,46 @@
+// The messages with which the publisher announces publications: first all replicas prepare one, then it becomes
+// current for all at once.
+import { z } from "zod";
+import type { CurrentState } from "./current.ts";
+import { currentState } from "./current.ts";
+
+const announcement = z.object({
+  kind: z.enum(["prepare", "commit"]),
+  /** The name under which the publication is kept. */
+  state: z.string(),
+  current: currentState,
+  /** The id of the publisher. */
+  from: z.string(),
+});
+
+const acknowledgement = z.object({
+  state: z.string(),
+  suite: z.string(),
+  order: z.string(),
+  /** The id of the replica that has prepared the publication. */
+  from: z.string(),
+});
+
+/** `prepare`: fetch it, keep it readable by hash, and acknowledge it. `commit`: it is the current one. */
+export type Announcement = z.infer<typeof announcement>;
+export type Acknowledgement = z.infer<typeof acknowledgement>;
+
+export const announcementChannel = "announce";
+/** @param id of the publisher */
+export const acknowledgementChannel = (id: string): string => `prepared:${id}`;
+
+export const announcementText = (kind: Announcement["kind"], state: string, current: CurrentState, from: string) =>
+  JSON.stringify({ kind, state, current, from } satisfies Announcement);
+
+/** @returns undefined for a message of another form, which a newer version of the program may have sent */
+export const parseAnnouncement = (message: Buffer): Announcement | undefined => parsed(announcement, message);
+/** @returns undefined for a message of another form */
+export const parseAcknowledgement = (message: Buffer): Acknowledgement | undefined => parsed(acknowledgement, message);
+
+function parsed<Value>(schema: z.ZodType<Value>, message: Buffer): Value | undefined {
+  try {
+    return schema.parse(JSON.parse(message.toString()));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,292 @@
+// This server as a member of a fleet: tells the others that it is alive, and connects its repositories with theirs.
+import { randomUUID } from "node:crypto";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { repeat } from "../base/repeat.ts";
+import { RepeatedFailures } from "../base/repeated-failures.ts";
+import type { Secret } from "../base/secret.ts";
+import {
+  acknowledgementChannel,
+  announcementChannel,
+  parseAcknowledgement,
+  parseAnnouncement,
+} from "./announcements.ts";
+import { FleetCounter } from "./counters.ts";
+import type { Heard } from "./members.ts";
+import { beat, beatMs, release } from "./members.ts";
+import { answerChannel, parseAnswer, parsePing, pingChannel } from "./pings.ts";
+import type { FleetOfRepository, ReplicatedRepositoryOptions } from "./replicated-repository.ts";
+import { ReplicatedRepository } from "./replicated-repository.ts";
+import { FleetSessions } from "./sessions.ts";
+import { Valkey } from "./valkey.ts";
+import type { ValkeySettings } from "./valkey-settings.ts";
+
+export interface FleetOptions {
+  readonly settings: ValkeySettings;
+  /** What all replicas know and nobody else. */
+  readonly secret: Secret;
+  /** The version of the program. */
+  readonly version: string;
+  /** Where this server listens, for people. */
+  readonly address: string;
+  readonly log: Log;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** How long after the last answer of Valkey this replica may be behind the others, in ms. */
+const staleMs = 3000;
+
+export class Fleet implements FleetOfRepository {
+  /** The id of this replica. Another process has another one. */
+  readonly id = randomUUID();
+  readonly valkey: Valkey;
+  /** The sessions of clients that use plain names. */
+  readonly sessions: FleetSessions;
+  readonly #options: FleetOptions;
+  readonly #startedMs: number;
+  readonly #repositories = new Map<string, ReplicatedRepository>();
+  readonly #stopping = new AbortController();
+  readonly #failures = new RepeatedFailures();
+  #heard: Heard | undefined;
+  /** Whether the last attempt to reach Valkey has succeeded. */
+  #isReachable = false;
+  /** Whether all publications of the fleet are served here, so that further ones wait for this replica. */
+  #isServing = false;
+  /** Whether the others know that, and nothing was missed since. */
+  #isReady = false;
+  /** Why it cannot serve what the others serve. */
+  #problem = "it has not yet taken over the publications of the other replicas";
+  #isRetired = false;
+  #beating: Promise<Heard> | undefined;
+  #nextBeat: Promise<Heard> | undefined;
+  #isCatchingUp = false;
+  #waitingForHeard: ((heard: Heard) => void)[] = [];
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#startedMs = options.now();
+    this.valkey = new Valkey(options.settings, options.log);
+    this.sessions = new FleetSessions(this.valkey, options.secret);
+  }
+
+  /** A counter of what clients do at all replicas together. */
+  counter(name: string, durationSeconds: number): FleetCounter {
+    return new FleetCounter(this.valkey, name, durationSeconds);
+  }
+
+  /** A repository of this server; `attach` and then `add` begin to connect it. */
+  repository(options: Omit<ReplicatedRepositoryOptions, "valkey" | "fleet" | "log">): ReplicatedRepository {
+    return new ReplicatedRepository({ ...options, valkey: this.valkey, fleet: this, log: this.#options.log });
+  }
+
+  /** Connects a repository with those of the other members, in place of an earlier one of the same name. */
+  add(repository: ReplicatedRepository): void {
+    this.#repositories.get(repository.name)?.end();
+    this.#repositories.set(repository.name, repository);
+    // What it serves is compared with the fleet first.
+    this.#isReady = false;
+    if (this.#heard !== undefined) void this.#beatNow().catch(() => undefined);
+  }
+
+  remove(repository: ReplicatedRepository): void {
+    repository.end();
+    if (this.#repositories.get(repository.name) === repository) this.#repositories.delete(repository.name);
+  }
+
+  /** Begins to take part. The repositories must have been added. */
+  async start(): Promise<void> {
+    const { valkey } = this;
+    await Promise.all([
+      valkey.subscribe(announcementChannel, (message) => this.#noteAnnouncement(message)),
+      valkey.subscribe(acknowledgementChannel(this.id), (message) => this.#noteAcknowledgement(message)),
+      valkey.subscribe(pingChannel, (message) => this.#notePing(message)),
+      valkey.subscribe(answerChannel(this.id), (message) => this.#noteAnswer(message)),
+    ]);
+    const tell = async (): Promise<number> => {
+      await this.#beatNow().catch(() => undefined);
+      return beatMs;
+    };
+    valkey.onReady(() => void this.#beatNow().catch(() => undefined));
+    void repeat(tell, { firstDelayMs: beatMs, signal: this.#stopping.signal });
+  }
+
+  /** Lets others publish, for example because this server is about to stop. */
+  async retire(): Promise<void> {
+    this.#isRetired = true;
+    for (const { lease } of this.#repositories.values()) lease.end();
+    await this.release([...this.#repositories.keys()]).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    await this.retire();
+    this.#stopping.abort(new Error("the server stops"));
+    for (const repository of this.#repositories.values()) repository.end();
+    const { prefix } = this.valkey;
+    await this.valkey
+      .run((redis) => redis.del(`${prefix}alive:${this.id}`, `${prefix}member:${this.id}`))
+      .catch(() => undefined);
+    this.valkey.close();
+  }
+
+  /** Why clients should use other replicas, as a text for people; undefined if this one serves what they serve. */
+  get notReady(): string | undefined {
+    if (this.#heard === undefined) return "Valkey has not answered yet";
+    const silentMs = performance.now() - this.#heard.askedMs;
+    if (silentMs > staleMs) return `Valkey has not answered for ${Math.round(silentMs / 1000)} s`;
+    return this.#isReady ? undefined : this.#problem;
+  }
+
+  get pingRefusal(): string | undefined {
+    if (this.valkey.isConnected && this.isUpToDate) return undefined;
+    return this.notReady ?? "Valkey does not answer";
+  }
+
+  get isUpToDate(): boolean {
+    return this.#heard !== undefined && performance.now() - this.#heard.askedMs <= staleMs;
+  }
+
+  get servingMembers(): readonly string[] {
+    return this.#heard?.members.flatMap(({ id, isServing }) => (isServing && id !== this.id ? [id] : [])) ?? [];
+  }
+
+  settle(): Promise<void> | undefined {
+    if (!this.#isReachable || !this.valkey.isConnected) return undefined;
+    return this.#beatAfterNow()
+      .then((heard) => this.#sync(heard))
+      .catch(() => undefined);
+  }
+
+  fallBehind(reason: string): void {
+    if (!this.#isServing) return;
+    this.#isServing = false;
+    this.#isReady = false;
+    this.#problem = reason;
+    void this.#beatAfterNow().catch(() => undefined);
+  }
+
+  async nextHeard(): Promise<Heard> {
+    this.#stopping.signal.throwIfAborted();
+    return await new Promise((resolve) => this.#waitingForHeard.push(resolve));
+  }
+
+  async release(repositories: readonly string[]): Promise<void> {
+    await release(this.valkey, this.id, repositories);
+  }
+
+  /** Tells that this replica is alive, unless that is under way. @throws ValkeyUnavailable */
+  #beatNow(): Promise<Heard> {
+    this.#beating ??= this.#beat().finally(() => {
+      this.#beating = undefined;
+    });
+    return this.#beating;
+  }
+
+  /** Like `#beatNow`, but what Valkey answers is not older than this call. */
+  #beatAfterNow(): Promise<Heard> {
+    const before = this.#beating;
+    if (before === undefined) return this.#beatNow();
+    this.#nextBeat ??= before
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextBeat = undefined;
+        return this.#beatNow();
+      });
+    return this.#nextBeat;
+  }
+
+  async #beat(): Promise<Heard> {
+    const { version, address } = this.#options;
+    const isServing = this.#isServing;
+    const repositories = [...this.#repositories.values()];
+    const publications = repositories.flatMap((repository) => [...repository.publications()]);
+    const mayPublish = this.#isReady && !this.#isRetired;
+    try {
+      const heard = await beat(this.valkey, {
+        description: {
+          id: this.id,
+          version,
+          address,
+          startedMs: this.#startedMs,
+          isServing,
+          settings: Object.fromEntries(repositories.map(({ name, settings }) => [name, settings])),
+          current: Object.fromEntries(publications.map((each) => [each.stateName, each.currentIds()])),
+        },
+        repositories: new Map(repositories.map((each) => [each.name, mayPublish && each.isCandidate])),
+        states: publications.map(({ stateName }) => stateName),
+      });
+      this.#isReachable = true;
+      this.#noteHeard(heard, isServing);
+      return heard;
+    } catch (thrown) {
+      this.#isReachable = false;
+      throw thrown;
+    }
+  }
+
+  #noteHeard(heard: Heard, toldServing: boolean): void {
+    // Others may have published without this replica.
+    if (!this.isUpToDate) this.#isReady = false;
+    this.#heard = heard;
+    for (const repository of this.#repositories.values()) repository.note(heard);
+    for (const resolve of this.#waitingForHeard.splice(0)) resolve(heard);
+    if (this.#isCatchingUp) return;
+    this.#isCatchingUp = true;
+    void this.#catchUp(heard, toldServing).finally(() => {
+      this.#isCatchingUp = false;
+    });
+  }
+
+  /** Takes over what the others have, until they may wait for this replica. */
+  async #catchUp(heard: Heard, toldServing: boolean): Promise<void> {
+    try {
+      await this.#sync(heard);
+      if (toldServing && this.#isServing) this.#isReady = true;
+      const isNews = !this.#isServing;
+      this.#isServing = true;
+      this.#failures.succeeded("sync");
+      if (isNews || !this.#isReady) setImmediate(() => void this.#beatAfterNow().catch(() => undefined));
+    } catch (thrown) {
+      this.#isServing = false;
+      this.#isReady = false;
+      this.#problem = messageOf(thrown);
+      if (this.#failures.isNew("sync", thrown))
+        this.#options.log.warn(
+          { error: messageOf(thrown) },
+          "the publications of the other replicas cannot be taken over yet",
+        );
+    }
+  }
+
+  /** @throws ValkeyUnavailable, StateUnwritable */
+  async #sync({ current, askedMs }: Heard): Promise<void> {
+    const all = [...this.#repositories.values()].flatMap((repository) => [...repository.publications()]);
+    await Promise.all(all.map((each) => each.sync(current.get(each.stateName) ?? [], askedMs)));
+  }
+
+  #noteAnnouncement(message: Buffer): void {
+    const announcement = parseAnnouncement(message);
+    if (announcement === undefined) return;
+    for (const repository of this.#repositories.values())
+      for (const each of repository.publications())
+        if (each.stateName === announcement.state) void each.noteAnnouncement(announcement);
+  }
+
+  #noteAcknowledgement(message: Buffer): void {
+    const acknowledgement = parseAcknowledgement(message);
+    if (acknowledgement === undefined) return;
+    for (const repository of this.#repositories.values())
+      for (const each of repository.publications())
+        if (each.stateName === acknowledgement.state) each.noteAcknowledgement(acknowledgement);
+  }
+
+  #notePing(message: Buffer): void {
+    const ping = parsePing(message);
+    if (ping !== undefined) this.#repositories.get(ping.repository)?.pings.notePing(ping);
+  }
+
+  #noteAnswer(message: Buffer): void {
+    const answer = parseAnswer(message);
+    if (answer !== undefined) this.#repositories.get(answer.repository)?.pings.noteAnswer(answer);
+  }
+}

@@ -1,0 +1,227 @@
+// Pings of one repository: any replica receives them, all look at the path, and the publisher answers when the change
+// is published. A note in Valkey makes sure that a ping is not lost with the publisher.
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import { abortable } from "../base/abort.ts";
+import type { ErrorCode } from "../base/error-codes.ts";
+import { codeOf, messageOf, RepoError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { TreePath } from "../base/names.ts";
+import { parseTreePath } from "../base/names.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
+import type { PingOutcome } from "../publishing/served-repository.ts";
+import { keys } from "./scripts.ts";
+import type { Sealing } from "./sealing.ts";
+import type { Valkey } from "./valkey.ts";
+import { ValkeyUnavailable } from "./valkey.ts";
+
+/** The repository as pings see it, with the flat repositories in its tree. */
+export interface PingedRepository {
+  ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome>;
+}
+
+interface PingsOptions {
+  readonly valkey: Valkey;
+  readonly sealing: Sealing;
+  readonly repository: string;
+  /** The id of this replica. */
+  readonly id: string;
+  readonly isPublisher: () => boolean;
+  /** Why pings cannot be passed on now, as a text for people; undefined if they can. */
+  readonly refusal: () => string | undefined;
+  readonly log: Log;
+}
+
+/** The publisher could not publish what a ping is about. */
+class PingFailed extends RepoError {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** How long to wait for the answer until the publisher is asked again, in ms: it may be another one. */
+const repeatMs = 2000;
+/** The maximum number of pings that wait in Valkey for each repository. */
+const maxWaiting = 5000;
+/** How many answers are kept, for a replica that asks again. */
+const maxAnswers = 1000;
+
+const message = z.object({ repository: z.string(), ping: z.string(), from: z.string(), path: z.string() });
+const answerMessage = z.object({ repository: z.string(), ping: z.string(), answer: z.string() });
+export type PingMessage = z.infer<typeof message>;
+export type AnswerMessage = z.infer<typeof answerMessage>;
+
+/** The answer of the publisher. */
+type Answer =
+  | { readonly kind: "outcome"; readonly outcome: PingOutcome }
+  | { readonly kind: "failure"; readonly code: ErrorCode; readonly text: string };
+
+export const pingChannel = "ping";
+/** @param id of the replica that has received the ping */
+export const answerChannel = (id: string): string => `answer:${id}`;
+
+export const parsePing = (bytes: Buffer): PingMessage | undefined => parsed(message, bytes);
+export const parseAnswer = (bytes: Buffer): AnswerMessage | undefined => parsed(answerMessage, bytes);
+
+export class ReplicatedPings {
+  readonly #options: PingsOptions;
+  #repository: PingedRepository | undefined;
+  /** The pings that were received here and wait for an answer of the publisher. */
+  readonly #waiting = new Map<string, (answer: Answer) => void>();
+  /** The pings that this replica answers. */
+  readonly #answering = new Set<string>();
+  /** The last answers, sealed. */
+  readonly #answers = new Map<string, string>();
+  readonly #stopping = new AbortController();
+
+  constructor(options: PingsOptions) {
+    this.#options = options;
+  }
+
+  attach(repository: PingedRepository): void {
+    this.#repository = repository;
+  }
+
+  /**
+   * Makes sure that some publisher will look at a path.
+   * @returns the note that was sent to all replicas
+   * @throws ValkeyUnavailable, PingFailed
+   */
+  async note(path: TreePath, ping: string = randomUUID()): Promise<string> {
+    const { valkey, repository, id, refusal } = this.#options;
+    const reason = refusal();
+    if (reason !== undefined) throw new ValkeyUnavailable(reason);
+    const note = JSON.stringify({ repository, ping, from: id, path: this.#sealed(ping, path) } satisfies PingMessage);
+    const notes = valkey.prefix + keys.pings(repository);
+    const waiting = await valkey.run((redis) => redis.hlen(notes));
+    if (waiting >= maxWaiting)
+      throw new PingFailed("publishing/busy", `more than ${maxWaiting} pings wait for ${repository} already`);
+    await valkey.run((redis) => redis.hset(notes, ping, note));
+    this.#send(note);
+    return note;
+  }
+
+  /**
+   * As `ServedRepository.ping`; the change is then published on all replicas.
+   * @throws ValkeyUnavailable, PingFailed
+   */
+  async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
+    const ping = randomUUID();
+    const { promise: answered, resolve } = withResolvers<Answer>();
+    this.#waiting.set(ping, resolve);
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const note = await this.note(path, ping);
+      timer = setInterval(() => this.#send(note), repeatMs);
+      const answer = await abortable(answered, AbortSignal.any([signal, this.#stopping.signal]));
+      if (answer.kind === "failure") throw new PingFailed(answer.code, answer.text);
+      return answer.outcome;
+    } finally {
+      clearInterval(timer);
+      this.#waiting.delete(ping);
+    }
+  }
+
+  /** Handles a ping that some replica has received. */
+  notePing(note: PingMessage): void {
+    if (this.#options.isPublisher()) void this.#answer(note);
+    else this.#look(note);
+  }
+
+  noteAnswer({ ping, answer }: AnswerMessage): void {
+    const opened = this.#opened(ping, answer);
+    if (opened !== undefined) this.#waiting.get(ping)?.(JSON.parse(opened) as Answer);
+  }
+
+  /** Answers all pings that no publisher has answered yet. @throws ValkeyUnavailable */
+  async answerAll(): Promise<void> {
+    const { valkey, repository } = this.#options;
+    const notes = await valkey.run((redis) => redis.hvals(valkey.prefix + keys.pings(repository)));
+    for (const text of notes) {
+      const note = parsePing(Buffer.from(text));
+      if (note !== undefined) void this.#answer(note);
+    }
+  }
+
+  stop(): void {
+    this.#stopping.abort(new Error("the server stops"));
+  }
+
+  /** Sends a note to all replicas. */
+  #send(note: string): void {
+    const { valkey } = this.#options;
+    valkey.run((redis) => redis.publish(valkey.prefix + pingChannel, note)).catch(() => undefined);
+  }
+
+  /** Refreshes what this replica knows of the tree. The publisher reports what is wrong. */
+  #look({ ping, path }: PingMessage): void {
+    const opened = this.#opened(ping, path);
+    if (opened === undefined) return;
+    this.#repository?.ping(parseTreePath(opened), this.#stopping.signal).catch(() => undefined);
+  }
+
+  async #answer({ ping, from, path }: PingMessage): Promise<void> {
+    if (this.#answering.has(ping)) return;
+    this.#answering.add(ping);
+    const { valkey, repository, isPublisher, log } = this.#options;
+    try {
+      const answer = this.#answers.get(ping) ?? (await this.#answerOf(ping, path));
+      // Another publisher answers then.
+      if (answer === undefined || !isPublisher()) return;
+      this.#remember(ping, answer);
+      const text = JSON.stringify({ repository, ping, answer } satisfies AnswerMessage);
+      await valkey.run((redis) =>
+        Promise.all([
+          redis.hdel(valkey.prefix + keys.pings(repository), ping),
+          redis.publish(valkey.prefix + answerChannel(from), text),
+        ]),
+      );
+    } catch (thrown) {
+      log.warn({ repository, error: messageOf(thrown) }, "a ping could not be answered yet");
+    } finally {
+      this.#answering.delete(ping);
+    }
+  }
+
+  /** @returns undefined if another publisher has to answer */
+  async #answerOf(ping: string, path: string): Promise<string | undefined> {
+    const opened = this.#opened(ping, path);
+    if (opened === undefined) return undefined;
+    let answer: Answer;
+    try {
+      const outcome = await this.#repository?.ping(parseTreePath(opened), this.#stopping.signal);
+      if (outcome === undefined) return undefined;
+      answer = { kind: "outcome", outcome };
+    } catch (thrown) {
+      const code = codeOf(thrown);
+      if (code.startsWith("cluster/") || this.#stopping.signal.aborted) return undefined;
+      answer = { kind: "failure", code, text: messageOf(thrown) };
+    }
+    return this.#sealed(ping, JSON.stringify(answer));
+  }
+
+  #remember(ping: string, answer: string): void {
+    this.#answers.set(ping, answer);
+    const [oldest] = this.#answers.keys();
+    if (this.#answers.size > maxAnswers && oldest !== undefined) this.#answers.delete(oldest);
+  }
+
+  #sealed(ping: string, text: string): string {
+    return this.#options.sealing.seal(`ping ${ping}`, Buffer.from(text)).toString("base64");
+  }
+
+  #opened(ping: string, sealed: string): string | undefined {
+    return this.#options.sealing.open(`ping ${ping}`, Buffer.from(sealed, "base64"))?.toString();
+  }
+}
+
+/** @returns undefined for a message of another form, which a newer version of the program may have sent */
+function parsed<Value>(schema: z.ZodType<Value>, bytes: Buffer): Value | undefined {
+  try {
+    return schema.parse(JSON.parse(bytes.toString()));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,262 @@
+// The publications of one repository in Valkey: the publisher puts the content of each there, and all others take over
+// what they lack. Values are sealed, so that what opens was stored by a replica of this fleet.
+import { createHash, hash } from "node:crypto";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { asBuffer } from "../base/as-buffer.ts";
+import type { StateName } from "../base/names.ts";
+import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
+import type { PoolRecord } from "../publishing/store/package-pool.ts";
+import type { Manifest } from "../publishing/store/publication.ts";
+import { namesPackages } from "../publishing/store/publication.ts";
+import type { PublicationStore } from "../publishing/store/publication-store.ts";
+import type { StoredSegment } from "../publishing/store/segment-store.ts";
+import type { CurrentPublication } from "./current.ts";
+import { orderOf } from "./current.ts";
+import type { Sealing } from "./sealing.ts";
+import type { Valkey } from "./valkey.ts";
+import { ValkeyUnavailable } from "./valkey.ts";
+
+interface SharedPublicationsOptions {
+  readonly valkey: Valkey;
+  readonly sealing: Sealing;
+  readonly stateName: StateName;
+  readonly store: PublicationStore;
+}
+
+/** A manifest as it is stored, with what identifies the bytes of its segments. */
+interface SharedManifest {
+  readonly manifest: Manifest;
+  /** By the id of each segment: a digest of its bytes. Two versions of the program may compress differently. */
+  readonly digests: Readonly<Record<string, string>>;
+}
+
+/** The header of a stored segment; its bytes follow. */
+interface SegmentHeader {
+  readonly sizes: StoredSegment["sizes"];
+  readonly kept: StoredSegment["kept"];
+  readonly gzBytes: number;
+  /** The records of the packages in it. */
+  readonly pool: readonly (readonly [string, PoolRecord])[];
+}
+
+/** How long content stays in Valkey that the publisher no longer renews, in ms. */
+const contentTtlMs = 24 * 3600 * 1000;
+/** How many keys are looked up at once. */
+const keysAtOnce = 1000;
+/** How many bytes are on their way at once. This bounds memory. */
+const bytesAtOnce = 4 * 1024 ** 2;
+
+export class SharedPublications {
+  readonly #options: SharedPublicationsOptions;
+  /** The digests of segments in the store, by their ids. */
+  readonly #digests = new Map<string, string>();
+  /** By suite: the last publication that was fetched, by its digest. */
+  readonly #fetched = new Map<string, string>();
+  readonly #yieldNow = yieldToEventLoop();
+
+  constructor(options: SharedPublicationsOptions) {
+    this.#options = options;
+  }
+
+  /** Stores everything in Valkey that it lacks of a publication. @returns how others find it */
+  async push(manifest: Manifest, servedMs: number): Promise<CurrentPublication> {
+    const { valkey, store } = this.#options;
+    const digests: Record<string, string> = {};
+    const isStanzas = new Map<string, boolean>();
+    for (const index of manifest.indices) {
+      for (const { id } of index.segments) {
+        if (digests[id] === undefined) await this.#yieldNow();
+        digests[id] ??= this.#digestOf(id);
+        isStanzas.set(id, isStanzas.get(id) === true || namesPackages(index));
+      }
+    }
+    const segmentKeys = new Map(Object.entries(digests).map(([id, digest]) => [this.#segmentKey(id, digest), id]));
+    await this.#putAll(await this.#missing([...segmentKeys.keys()]), async (key) =>
+      this.#segmentValue(segmentKeys.get(key) ?? "", isStanzas),
+    );
+    const blobKeys = new Map(manifest.blobs.map(({ sha256 }) => [this.#blobKey(sha256), sha256]));
+    await this.#putAll(await this.#missing([...blobKeys.keys()]), async (key) =>
+      store.blobs.read(blobKeys.get(key) ?? ""),
+    );
+    const shared: SharedManifest = { manifest, digests };
+    const text = Buffer.from(JSON.stringify(shared));
+    const current: CurrentPublication = {
+      kind: "publication",
+      suite: manifest.suite,
+      id: manifest.id,
+      dateSeconds: manifest.dateSeconds,
+      servedMs,
+      digest: hash("sha256", text, "base64url").slice(0, digestLength),
+    };
+    const key = this.#manifestKey(current);
+    const value = this.#seal(key, gzipSync(text, { level: 1 }));
+    await valkey.run((redis) => redis.set(valkey.prefix + key, value, "PX", contentTtlMs));
+    return current;
+  }
+
+  /**
+   * Stores everything here that the local store lacks of a publication in Valkey, which is then prepared.
+   * @throws ValkeyUnavailable also if Valkey does not have all of it
+   */
+  async fetch(current: CurrentPublication): Promise<Manifest> {
+    const { store } = this.#options;
+    const { suite, id } = current;
+    const known = store.prepared(suite, id);
+    if (known !== undefined && this.#fetched.get(suite) === current.digest) return known;
+    const key = this.#manifestKey(current);
+    const [sealed] = await this.#getAll([key]);
+    const text = gunzipSync(this.#open(key, sealed));
+    const { manifest, digests } = JSON.parse(text.toString()) as SharedManifest;
+    if (manifest.suite !== suite || manifest.id !== id) throw new ValkeyUnavailable(`Valkey has another ${key}`);
+    await store.prepare(manifest, () => this.#fetchContent(manifest, digests));
+    this.#fetched.set(suite, current.digest);
+    return manifest;
+  }
+
+  async #fetchContent(manifest: Manifest, digests: SharedManifest["digests"]): Promise<void> {
+    const { store } = this.#options;
+    const wanted: { readonly key: string; readonly id: string; readonly bytes: number }[] = [];
+    for (const { segments } of manifest.indices) {
+      for (const { id, gzBytes, unpaddedBytes } of segments) {
+        const digest = digests[id] ?? "";
+        if (this.#digests.get(id) === undefined) await this.#yieldNow();
+        if (store.segments.sizesOf(id) !== undefined && this.#digestOf(id) === digest) continue;
+        wanted.push({ key: this.#segmentKey(id, digest), id, bytes: gzBytes + unpaddedBytes });
+      }
+    }
+    for (const batch of batches(wanted)) {
+      const values = await this.#getAll(batch.map(({ key }) => key));
+      for (const [index, { key, id }] of batch.entries()) {
+        await this.#takeSegment(id, digests[id] ?? "", this.#open(key, values[index]));
+        await this.#yieldNow();
+      }
+    }
+    await store.segments.written(wanted.map(({ id }) => id));
+    const blobs = manifest.blobs
+      .filter(({ sha256 }) => !store.blobs.has(sha256))
+      .map(({ sha256, sizeBytes }) => ({ key: this.#blobKey(sha256), sha256, bytes: sizeBytes }));
+    for (const batch of batches(blobs)) {
+      const values = await this.#getAll(batch.map(({ key }) => key));
+      for (const [index, { key, sha256 }] of batch.entries()) {
+        const bytes = this.#open(key, values[index]);
+        if (hash("sha256", bytes, "hex") !== sha256) throw new ValkeyUnavailable(`Valkey has another ${key}`);
+        await store.blobs.put(bytes, ["sha256"]);
+      }
+    }
+  }
+
+  async #takeSegment(id: string, digest: string, value: Buffer): Promise<void> {
+    const { store } = this.#options;
+    const headerBytes = value.readUInt32BE(0);
+    const body = value.subarray(4 + headerBytes);
+    const header = JSON.parse(value.subarray(4, 4 + headerBytes).toString()) as SegmentHeader;
+    const [gz, xz] = [body.subarray(0, header.gzBytes), body.subarray(header.gzBytes)];
+    if (header.sizes.id !== id || digestOfBytes(gz, xz) !== digest)
+      throw new ValkeyUnavailable(`Valkey has another segment ${id}`);
+    await store.segments.take({ sizes: header.sizes, kept: header.kept, gz, xz });
+    this.#digests.set(id, digest);
+    if (header.pool.length > 0) await store.pool.take(header.pool);
+  }
+
+  async #segmentValue(id: string, isStanzas: ReadonlyMap<string, boolean>): Promise<Buffer> {
+    const { store } = this.#options;
+    const content = store.segments.contentOf(id);
+    // As when a publication is served whose segment is missing.
+    if (content === undefined) return asBuffer(store.segments.read(id, "gz"));
+    const { sizes, kept, gz, xz } = content;
+    const named = isStanzas.get(id) === true ? await store.segments.references([id]) : [];
+    const header: SegmentHeader = { sizes, kept, gzBytes: gz.length, pool: [...store.pool.recordsOf(named)] };
+    const text = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(text.length);
+    return Buffer.concat([length, text, gz, xz]);
+  }
+
+  #digestOf(id: string): string {
+    const known = this.#digests.get(id);
+    if (known !== undefined) return known;
+    const { segments } = this.#options.store;
+    const digest = digestOfBytes(segments.read(id, "gz"), segments.read(id, "xz"));
+    this.#digests.set(id, digest);
+    return digest;
+  }
+
+  /** @returns those of the keys that Valkey does not have */
+  async #missing(keys: readonly string[]): Promise<readonly string[]> {
+    const { valkey } = this.#options;
+    const missing: string[] = [];
+    for (let at = 0; at < keys.length; at += keysAtOnce) {
+      const some = keys.slice(at, at + keysAtOnce);
+      const known = await valkey.run((redis) => redis.exists(...some.map((key) => valkey.prefix + key)));
+      if (known === some.length) continue;
+      const each = await valkey.run((redis) => Promise.all(some.map((key) => redis.exists(valkey.prefix + key))));
+      missing.push(...some.filter((_, index) => each[index] === 0));
+    }
+    return missing;
+  }
+
+  /** Stores values, some megabytes at once. */
+  async #putAll(keys: readonly string[], read: (key: string) => Promise<Uint8Array>): Promise<void> {
+    const { valkey } = this.#options;
+    let sending: Promise<unknown>[] = [];
+    let bytes = 0;
+    for (const key of keys) {
+      const value = this.#seal(key, await read(key));
+      sending.push(valkey.run((redis) => redis.set(valkey.prefix + key, value, "PX", contentTtlMs)));
+      bytes += value.length;
+      if (bytes < bytesAtOnce) continue;
+      await Promise.all(sending);
+      [sending, bytes] = [[], 0];
+    }
+    await Promise.all(sending);
+  }
+
+  async #getAll(keys: readonly string[]): Promise<readonly (Buffer | null)[]> {
+    const { valkey } = this.#options;
+    if (keys.length === 0) return [];
+    return await valkey.run((redis) => redis.mgetBuffer(...keys.map((key) => valkey.prefix + key)));
+  }
+
+  #seal(key: string, value: Uint8Array): Buffer {
+    return this.#options.sealing.seal(key, value);
+  }
+
+  /** @throws ValkeyUnavailable */
+  #open(key: string, sealed: Buffer | null | undefined): Buffer {
+    const opened = sealed ? this.#options.sealing.open(key, sealed) : undefined;
+    if (opened !== undefined) return opened;
+    const text = sealed ? "has something else at" : "does not have";
+    throw new ValkeyUnavailable(`Valkey ${text} ${key}, a part of a publication`);
+  }
+
+  #segmentKey(id: string, digest: string): string {
+    return `segment:${this.#options.stateName}:${id}:${digest}`;
+  }
+
+  #blobKey(sha256: string): string {
+    return `blob:${this.#options.stateName}:${sha256}`;
+  }
+
+  #manifestKey(current: CurrentPublication): string {
+    return `manifest:${this.#options.stateName}:${current.suite}:${orderOf(current)}:${current.digest}`;
+  }
+}
+
+const digestLength = 22;
+
+const digestOfBytes = (gz: Uint8Array, xz: Uint8Array): string =>
+  createHash("sha256").update(gz).update(xz).digest("base64url").slice(0, digestLength);
+
+/** Splits a list so that no part has much more than `bytesAtOnce`. */
+function* batches<Item extends { readonly bytes: number }>(items: readonly Item[]): Iterable<readonly Item[]> {
+  let batch: Item[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    batch.push(item);
+    bytes += item.bytes;
+    if (bytes < bytesAtOnce) continue;
+    yield batch;
+    [batch, bytes] = [[], 0];
+  }
+  if (batch.length > 0) yield batch;
+}

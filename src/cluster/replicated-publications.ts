@@ -1,0 +1,297 @@
+// The publications that a repository keeps under one name, on all replicas: announces those that are made here, and
+// takes over those that others announce.
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { StateName, Suite } from "../base/names.ts";
+import { SerialQueue } from "../base/serial-queue.ts";
+import type { Replicas } from "../publishing/build/replicas.ts";
+import type { Repository } from "../publishing/live/repository.ts";
+import type { Manifest } from "../publishing/store/publication.ts";
+import type { Acknowledgement, Announcement } from "./announcements.ts";
+import { acknowledgementChannel, announcementChannel, announcementText } from "./announcements.ts";
+import type { CurrentState } from "./current.ts";
+import { orderOf } from "./current.ts";
+import { LeaseLost } from "./lease-lost.ts";
+import { orderText } from "./members.ts";
+import { SharedPublications } from "./publications.ts";
+import { commitScript, keys, offerScript } from "./scripts.ts";
+import type { Sealing } from "./sealing.ts";
+import type { Valkey } from "./valkey.ts";
+import { ValkeyUnavailable } from "./valkey.ts";
+
+/** The lease of the repository, as its publications see it. */
+export interface HeldLease {
+  readonly repository: string;
+  /** Whether this replica publishes now. */
+  readonly isHeld: boolean;
+  readonly fence: string;
+}
+
+/** The fleet, as publications see it. */
+export interface FleetOfPublications {
+  /** The id of this replica. */
+  readonly id: string;
+  /** The ids of the other members that publications must wait for, as far as this one knows. */
+  readonly servingMembers: readonly string[];
+  /** Whether this replica has heard from Valkey a moment ago. */
+  readonly isUpToDate: boolean;
+  /** Compares the publications with those of the fleet; undefined if that is not possible now. */
+  settle(): Promise<void> | undefined;
+  /** Tells the others not to wait for this replica until it has caught up. */
+  fallBehind(reason: string): void;
+}
+
+export interface ReplicatedPublicationsOptions {
+  readonly valkey: Valkey;
+  readonly sealing: Sealing;
+  readonly stateName: StateName;
+  readonly lease: HeldLease;
+  readonly fleet: FleetOfPublications;
+  readonly log: Log;
+}
+
+/** How long to wait for acknowledgements until the announcement is repeated, in ms. */
+const repeatMs = 500;
+/** How long the other replicas may take to prepare a publication, in ms. One that takes longer gives up before. */
+const maxPrepareMs = 30_000;
+/** How long after the last announcement a prepared publication may still become current, in ms. */
+const doubtMs = 60_000;
+
+/** A publication that is being announced. */
+interface Commit {
+  readonly suite: Suite;
+  readonly order: string;
+  readonly prepared: Set<string>;
+  /** Called after each acknowledgement. */
+  acknowledged: () => void;
+  /** Resolves when it is served here, or was given up. */
+  readonly ended: Promise<void>;
+}
+
+export class ReplicatedPublications implements Replicas {
+  readonly stateName: StateName;
+  readonly #options: ReplicatedPublicationsOptions;
+  /** Everything that takes over or offers publications. */
+  readonly #queue = new SerialQueue();
+  #repository: Repository | undefined;
+  #publications: SharedPublications | undefined;
+  #commit: Commit | undefined;
+  /**
+   * By suite and order: publications that may have become current without this replica knowing, and until when, by
+   * `performance.now()`.
+   */
+  readonly #doubts = new Map<string, { readonly suite: Suite; readonly order: number; readonly untilMs: number }>();
+
+  constructor(options: ReplicatedPublicationsOptions) {
+    this.#options = options;
+    this.stateName = options.stateName;
+  }
+
+  /** Connects the repository. Nothing is announced or taken over before. */
+  attach(repository: Repository): void {
+    const { valkey, sealing, stateName } = this.#options;
+    this.#repository = repository;
+    this.#publications = new SharedPublications({ valkey, sealing, stateName, store: repository.store });
+  }
+
+  get isPublisher(): boolean {
+    return this.#options.lease.isHeld;
+  }
+
+  /** The id of the current publication of each suite. */
+  currentIds(): Readonly<Record<string, string>> {
+    return Object.fromEntries([...(this.#repository?.publications() ?? [])].map(({ suite, id }) => [suite, id]));
+  }
+
+  settling(): Promise<void> | undefined {
+    const { fleet } = this.#options;
+    return this.#doubts.size === 0 && fleet.isUpToDate ? undefined : fleet.settle();
+  }
+
+  async announce(manifest: Manifest, servedMs: number, serve: () => Promise<void>): Promise<void> {
+    const publications = this.#publications;
+    if (publications === undefined || !this.isPublisher) throw new LeaseLost("another replica publishes now");
+    await this.#announce(await publications.push(manifest, servedMs), serve);
+  }
+
+  async announceWithdrawal(suite: Suite, nowMs: number): Promise<void> {
+    const repository = this.#repository;
+    if (repository === undefined || !this.isPublisher) throw new LeaseLost("another replica publishes now");
+    const dateSeconds = repository.store.lastDate(suite);
+    if (dateSeconds === undefined) return;
+    await this.#announce({ kind: "withdrawal", suite, dateSeconds, withdrawnMs: nowMs }, async () => undefined);
+  }
+
+  async #announce(current: CurrentState, serve: () => Promise<void>): Promise<void> {
+    const { fleet, log } = this.#options;
+    const { suite } = current;
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const commit: Commit = {
+      suite,
+      order: orderText(current),
+      prepared: new Set(),
+      acknowledged: () => undefined,
+      ended,
+    };
+    this.#commit = commit;
+    const begunMs = performance.now();
+    try {
+      for (let missing = fleet.servingMembers; ; ) {
+        await this.#prepareAt(missing, current, commit);
+        this.#noteDoubt(current);
+        const [outcome, ...others] = await this.#tryCommit(current, commit);
+        if (outcome === "done") break;
+        if (outcome !== "missing") {
+          this.#forgetDoubts(current);
+          throw new LeaseLost("another replica publishes now");
+        }
+        if (performance.now() - begunMs > maxPrepareMs) {
+          this.#forgetDoubts(current);
+          log.error({ suite, replicas: others }, "other replicas do not prepare a publication");
+          throw new ValkeyUnavailable(`${others.length} other replicas do not prepare the publication`);
+        }
+        missing = others;
+      }
+      await serve();
+      this.#forgetDoubts(current);
+    } finally {
+      end();
+      if (this.#commit === commit) this.#commit = undefined;
+    }
+  }
+
+  /** Announces a publication, and waits for acknowledgements of these members for a moment. */
+  async #prepareAt(members: readonly string[], current: CurrentState, commit: Commit): Promise<void> {
+    const { valkey, fleet } = this.#options;
+    const isPrepared = () => members.every((id) => commit.prepared.has(id));
+    if (isPrepared()) return;
+    const text = announcementText("prepare", this.stateName, current, fleet.id);
+    await valkey.run((redis) => redis.publish(valkey.prefix + announcementChannel, text));
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, repeatMs);
+      commit.acknowledged = () => {
+        if (!isPrepared()) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      commit.acknowledged();
+    });
+  }
+
+  async #tryCommit(current: CurrentState, { suite, order, prepared }: Commit): Promise<readonly string[]> {
+    const { valkey, fleet, lease } = this.#options;
+    if (!lease.isHeld) return ["lost"];
+    const message = announcementText("commit", this.stateName, current, fleet.id);
+    const { repository, fence } = lease;
+    const args = [valkey.prefix, fleet.id, repository, fence, this.stateName, suite, order, JSON.stringify(current)];
+    const key = valkey.prefix + keys.current(this.stateName);
+    return (await valkey.run((redis) => redis.eval(commitScript, 1, key, ...args, message, ...prepared))) as string[];
+  }
+
+  noteAcknowledgement({ suite, order, from }: Acknowledgement): void {
+    const commit = this.#commit;
+    if (commit === undefined || commit.suite !== suite || commit.order !== order) return;
+    commit.prepared.add(from);
+    commit.acknowledged();
+  }
+
+  async noteAnnouncement({ kind, current, from }: Announcement): Promise<void> {
+    const { fleet, log } = this.#options;
+    if (from === fleet.id) return;
+    try {
+      if (kind === "prepare") await this.#prepare(current, from);
+      else await this.#queue.run(() => this.#takeOver(current));
+    } catch (thrown) {
+      log.warn(
+        { suite: current.suite, error: messageOf(thrown) },
+        "a publication of another replica cannot be taken over yet",
+      );
+      fleet.fallBehind(messageOf(thrown));
+    }
+  }
+
+  async #prepare(current: CurrentState, publisher: string): Promise<void> {
+    const { valkey, fleet } = this.#options;
+    const { suite } = current;
+    if (current.kind === "publication")
+      await this.#queue.run(async () => void (await this.#publications?.fetch(current)));
+    this.#noteDoubt(current);
+    const ready: Acknowledgement = { state: this.stateName, suite, order: orderText(current), from: fleet.id };
+    const channel = valkey.prefix + acknowledgementChannel(publisher);
+    await valkey.run((redis) => redis.publish(channel, JSON.stringify(ready)));
+  }
+
+  /**
+   * Takes over what the fleet has, and offers it what only this replica has.
+   * @param askedMs by `performance.now()`: the fleet had this at that time or later
+   * @throws ValkeyUnavailable, StateUnwritable
+   */
+  async sync(states: readonly CurrentState[], askedMs: number): Promise<void> {
+    const repository = this.#repository;
+    if (repository === undefined) return;
+    const known = new Map(states.map((current) => [current.suite, current]));
+    for (const current of states) if (this.#isNews(current)) await this.#queue.run(() => this.#takeOver(current));
+    for (const manifest of repository.publications()) {
+      const order = orderOf({ kind: "publication", dateSeconds: manifest.dateSeconds });
+      const current = known.get(manifest.suite);
+      if (current === undefined || orderOf(current) < order) await this.#queue.run(() => this.#offer(manifest));
+    }
+    for (const [key, { untilMs }] of this.#doubts) if (untilMs < askedMs) this.#doubts.delete(key);
+  }
+
+  /** Whether this replica lacks what is current elsewhere. */
+  #isNews(current: CurrentState): boolean {
+    const own = this.#repository?.currentOf(current.suite);
+    if (own === undefined) return current.kind === "publication";
+    return orderOf(current) > orderOf({ kind: "publication", dateSeconds: own.dateSeconds });
+  }
+
+  async #takeOver(current: CurrentState): Promise<void> {
+    const repository = this.#repository;
+    if (repository === undefined) return;
+    const { suite } = current;
+    const commit = this.#commit;
+    if (commit?.suite === suite && commit.order === orderText(current)) await commit.ended;
+    if (this.#isNews(current)) {
+      if (current.kind === "withdrawal") await repository.adoptWithdrawal(suite, current.withdrawnMs);
+      else {
+        const manifest = await this.#publications?.fetch(current);
+        if (manifest !== undefined) await repository.adopt(manifest, current.servedMs);
+      }
+    }
+    this.#forgetDoubts(current);
+  }
+
+  /** Tells Valkey the current publication of a suite, unless it knows a later one. */
+  async #offer(manifest: Manifest): Promise<void> {
+    const { valkey, fleet } = this.#options;
+    const { suite, id } = manifest;
+    const repository = this.#repository;
+    if (repository?.currentOf(suite)?.id !== id || this.#commit?.suite === suite) return;
+    const current = await this.#publications?.push(manifest, repository.store.servedSince(suite, id) * 1000);
+    if (current === undefined) return;
+    const message = announcementText("commit", this.stateName, current, fleet.id);
+    const args = [valkey.prefix, this.stateName, suite, orderText(current), JSON.stringify(current), message];
+    const key = valkey.prefix + keys.current(this.stateName);
+    await valkey.run((redis) => redis.eval(offerScript, 1, key, ...args));
+  }
+
+  #noteDoubt(current: CurrentState): void {
+    if (!this.#isNews(current)) return;
+    const order = orderOf(current);
+    this.#doubts.set(`${current.suite} ${order}`, {
+      suite: current.suite,
+      order,
+      untilMs: performance.now() + doubtMs,
+    });
+  }
+
+  /** Forgets the doubts about a suite up to a state of it. */
+  #forgetDoubts(current: CurrentState): void {
+    for (const [key, { suite, order }] of this.#doubts)
+      if (suite === current.suite && order <= orderOf(current)) this.#doubts.delete(key);
+  }
+}

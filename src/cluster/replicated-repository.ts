@@ -1,0 +1,184 @@
+// One configured repository in a fleet: its lease, its publications under all their names, and its pings.
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
+import type { Secret } from "../base/secret.ts";
+import type { Repository } from "../publishing/live/repository.ts";
+import type { PingOutcome } from "../publishing/served-repository.ts";
+import { RepositoryLease } from "./lease.ts";
+import type { Heard, Member } from "./members.ts";
+import type { PingedRepository } from "./pings.ts";
+import { ReplicatedPings } from "./pings.ts";
+import type { FleetOfPublications } from "./replicated-publications.ts";
+import { ReplicatedPublications } from "./replicated-publications.ts";
+import { Sealing } from "./sealing.ts";
+import type { Valkey } from "./valkey.ts";
+
+/** The fleet, as a repository sees it. */
+export interface FleetOfRepository extends FleetOfPublications {
+  /** Why pings cannot be passed on now; undefined if they can. */
+  readonly pingRefusal: string | undefined;
+  /** Resolves with the next answer of Valkey. @throws if the fleet is closed */
+  nextHeard(): Promise<Heard>;
+  /** Gives leases back. */
+  release(repositories: readonly string[]): Promise<void>;
+}
+
+export interface ReplicatedRepositoryOptions {
+  readonly valkey: Valkey;
+  readonly fleet: FleetOfRepository;
+  readonly name: RepositoryName;
+  /** What all replicas know and nobody else. */
+  readonly secret: Secret;
+  /** Fingerprints of the settings that must be equal on all replicas, by what they are. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** Called when this replica begins to publish. */
+  readonly onPublisher: () => void;
+  readonly log: Log;
+}
+
+/** After a replica could not read the tree, the others take the lease for so long, in ms. */
+const restMs = 5000;
+
+export class ReplicatedRepository {
+  readonly name: RepositoryName;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly sealing: Sealing;
+  readonly #options: ReplicatedRepositoryOptions;
+  readonly #lease: RepositoryLease;
+  readonly #pings: ReplicatedPings;
+  readonly #publications = new Map<StateName, ReplicatedPublications>();
+  /** The repositories that this server refreshes: all but those of exports. */
+  #live: readonly Repository[] = [];
+  #restUntilMs = 0;
+  #isEnded = false;
+
+  constructor(options: ReplicatedRepositoryOptions) {
+    const { valkey, fleet, name, secret, settings, log } = options;
+    this.name = name;
+    this.settings = settings;
+    this.#options = options;
+    this.sealing = new Sealing(secret, name);
+    this.#lease = new RepositoryLease({
+      repository: name,
+      id: fleet.id,
+      onTaken: (takenMs) => void this.#catchUp(takenMs),
+    });
+    this.#pings = new ReplicatedPings({
+      valkey,
+      sealing: this.sealing,
+      repository: name,
+      id: fleet.id,
+      isPublisher: () => this.isPublisher,
+      refusal: () => fleet.pingRefusal,
+      log,
+    });
+  }
+
+  /** Whether this replica publishes now. */
+  get isPublisher(): boolean {
+    return this.#lease.isHeld;
+  }
+
+  get lease(): RepositoryLease {
+    return this.#lease;
+  }
+
+  /** Whether this replica would take the lease. */
+  get isCandidate(): boolean {
+    return !this.#isEnded && this.#live.length > 0 && performance.now() > this.#restUntilMs;
+  }
+
+  /** The publications that are kept under a name. */
+  publicationsOf(stateName: StateName): ReplicatedPublications {
+    const { valkey, fleet, log } = this.#options;
+    const known = this.#publications.get(stateName);
+    if (known !== undefined) return known;
+    const opened = new ReplicatedPublications({
+      valkey,
+      sealing: this.sealing,
+      stateName,
+      lease: this.#lease,
+      fleet,
+      log,
+    });
+    this.#publications.set(stateName, opened);
+    return opened;
+  }
+
+  publications(): Iterable<ReplicatedPublications> {
+    return this.#publications.values();
+  }
+
+  /**
+   * Begins to take part.
+   * @param live the repositories that are refreshed before this replica publishes
+   */
+  attach(live: readonly Repository[], pinged: PingedRepository): void {
+    this.#live = live;
+    this.#pings.attach(pinged);
+  }
+
+  /** As `ServedRepository.ping`: then the change is published on all replicas. @throws ValkeyUnavailable */
+  async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
+    return await this.#pings.ping(path, signal);
+  }
+
+  /** As `ServedRepository.requestRefresh`. */
+  async requestRefresh(path: TreePath): Promise<void> {
+    await this.#pings.note(path);
+  }
+
+  get pings(): ReplicatedPings {
+    return this.#pings;
+  }
+
+  note(heard: Heard): void {
+    if (this.#isEnded) return;
+    this.#lease.note(heard);
+    // Messages may have been lost.
+    if (this.isPublisher) void this.#pings.answerAll().catch(() => undefined);
+  }
+
+  /** Does not take part any more; another object may stand for this repository. */
+  end(): void {
+    this.#isEnded = true;
+    this.#lease.end();
+    this.#pings.stop();
+  }
+
+  /** Prepares to publish: learns what all other members know, reads the tree, and publishes what nobody has. */
+  async #catchUp(takenMs: number): Promise<void> {
+    const { fleet, onPublisher, log } = this.#options;
+    const { fence } = this.#lease;
+    const isStillTaken = () => this.#lease.isTaken && this.#lease.fence === fence && !this.#isEnded;
+    try {
+      while (isStillTaken()) {
+        const { members } = await fleet.nextHeard();
+        if (members.every((member) => member.toldMs >= takenMs && !this.#isBehind(member))) break;
+      }
+      await Promise.all(this.#live.map((repository) => repository.refreshAll()));
+      if (!isStillTaken() || !this.#lease.publish(fence)) return;
+      log.info({ repository: this.name, fence }, "this replica publishes now");
+      for (const repository of this.#live) await repository.publishAll();
+      onPublisher();
+      await this.#pings.answerAll();
+    } catch (thrown) {
+      if (!isStillTaken()) return;
+      log.warn({ repository: this.name, error: messageOf(thrown) }, "this replica cannot publish: another one may");
+      this.#restUntilMs = performance.now() + restMs;
+      this.#lease.end();
+      await fleet.release([this.name]).catch(() => undefined);
+    }
+  }
+
+  /** Whether another member has a later publication than this one. */
+  #isBehind({ current }: Member): boolean {
+    for (const publications of this.#publications.values()) {
+      const own = publications.currentIds();
+      for (const [suite, id] of Object.entries(current[publications.stateName] ?? {}))
+        if ((own[suite] ?? "") < id) return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,119 @@
+// The scripts that Valkey runs, each as one step that nothing else interrupts. All keys begin with the first argument.
+
+/** Keys and channels, after the prefix. */
+export const keys = {
+  /** When the data of this Valkey began, in ms by its clock. */
+  epoch: "epoch",
+  /** The ids of all members. */
+  members: "members",
+  member: (id: string) => `member:${id}`,
+  lease: (repository: string) => `lease:${repository}`,
+  fence: (repository: string) => `fence:${repository}`,
+  current: (state: string) => `current:${state}`,
+  pings: (repository: string) => `pings:${repository}`,
+} as const;
+
+const now = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/**
+ * Tells that a member is alive, renews its leases, and takes free ones. After the data of Valkey began, no lease is
+ * taken for some time: all members tell first what they know.
+ *
+ * Arguments: prefix, id, description, "1" if publications must wait for this member, how long it counts as alive, how
+ * long a lease lasts, the time without leases, the number of repositories, for each of them its name and "1" if its
+ * lease is wanted, and the names under which publications are kept.
+ *
+ * Reply: the time, the time since when this Valkey has data, a list of the members ("TIME DESCRIPTION"), a list of
+ * holder and fence for each repository, a list for each name of publications ("ORDER STATE").
+ */
+export const beatScript = `${now}
+local prefix, id = ARGV[1], ARGV[2]
+local epoch = redis.call('GET', prefix .. 'epoch')
+if not epoch then
+  epoch = string.format('%.0f', now)
+  redis.call('SET', prefix .. 'epoch', epoch)
+end
+redis.call('SADD', prefix .. 'members', id)
+redis.call('SET', prefix .. 'member:' .. id, string.format('%.0f ', now) .. ARGV[3], 'PX', ARGV[5])
+if ARGV[4] == '1' then
+  redis.call('SET', prefix .. 'alive:' .. id, '1', 'PX', ARGV[5])
+else
+  redis.call('DEL', prefix .. 'alive:' .. id)
+end
+local members = {}
+for _, member in ipairs(redis.call('SMEMBERS', prefix .. 'members')) do
+  local told = redis.call('GET', prefix .. 'member:' .. member)
+  if told then members[#members + 1] = told else redis.call('SREM', prefix .. 'members', member) end
+end
+local at, count, leases = 9, tonumber(ARGV[8]), {}
+for _ = 1, count do
+  local lease, fence = prefix .. 'lease:' .. ARGV[at], prefix .. 'fence:' .. ARGV[at]
+  local holder = redis.call('GET', lease)
+  if holder == id then
+    redis.call('PEXPIRE', lease, ARGV[6])
+  elseif not holder and ARGV[at + 1] == '1' and now - tonumber(epoch) >= tonumber(ARGV[7]) then
+    holder = id
+    local last = tonumber(redis.call('GET', fence) or '0')
+    redis.call('SET', fence, string.format('%.0f', math.max(now, last + 1)))
+    redis.call('SET', lease, id, 'PX', ARGV[6])
+  end
+  leases[#leases + 1] = { holder or '', redis.call('GET', fence) or '0' }
+  at = at + 2
+end
+local current = {}
+for index = at, #ARGV do current[#current + 1] = redis.call('HVALS', prefix .. 'current:' .. ARGV[index]) end
+return { string.format('%.0f', now), epoch, members, leases, current }
+`;
+
+/**
+ * Makes a publication the current one, if the lease is held, every member that publications wait for has prepared it,
+ * and none that is later is current.
+ *
+ * Arguments: prefix, id, repository, fence, state name, suite, order, state, message, the ids of the members that have
+ * prepared it.
+ *
+ * Reply: "done", "lost", "late", or "missing" and the ids of the other members.
+ */
+export const commitScript = `
+local prefix, id = ARGV[1], ARGV[2]
+if redis.call('GET', prefix .. 'lease:' .. ARGV[3]) ~= id then return { 'lost' } end
+if redis.call('GET', prefix .. 'fence:' .. ARGV[3]) ~= ARGV[4] then return { 'lost' } end
+local prepared, missing = { [id] = true }, {}
+for index = 10, #ARGV do prepared[ARGV[index]] = true end
+for _, member in ipairs(redis.call('SMEMBERS', prefix .. 'members')) do
+  if not prepared[member] and redis.call('EXISTS', prefix .. 'alive:' .. member) == 1 then
+    missing[#missing + 1] = member
+  end
+end
+if #missing > 0 then return { 'missing', unpack(missing) } end
+local known = redis.call('HGET', prefix .. 'current:' .. ARGV[5], ARGV[6])
+if known and tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[7]) then return { 'late' } end
+redis.call('HSET', prefix .. 'current:' .. ARGV[5], ARGV[6], ARGV[7] .. ' ' .. ARGV[8])
+redis.call('PUBLISH', prefix .. 'announce', ARGV[9])
+return { 'done' }
+`;
+
+/**
+ * Makes a publication that was current before the current one again, unless Valkey knows a later one.
+ *
+ * Arguments: prefix, state name, suite, order, state, message.
+ */
+export const offerScript = `
+local prefix = ARGV[1]
+local known = redis.call('HGET', prefix .. 'current:' .. ARGV[2], ARGV[3])
+if known and tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[4]) then return 0 end
+redis.call('HSET', prefix .. 'current:' .. ARGV[2], ARGV[3], ARGV[4] .. ' ' .. ARGV[5])
+redis.call('PUBLISH', prefix .. 'announce', ARGV[6])
+return 1
+`;
+
+/** Gives a lease back. Arguments: prefix, id, the repositories. */
+export const releaseScript = `
+for index = 3, #ARGV do
+  local lease = ARGV[1] .. 'lease:' .. ARGV[index]
+  if redis.call('GET', lease) == ARGV[2] then redis.call('DEL', lease) end
+end
+`;

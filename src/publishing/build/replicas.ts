@@ -1,0 +1,32 @@
+// The other servers of the same repository, as publishing sees them. A cluster implements this; without one there is
+// none.
+import type { Suite } from "../../base/names.ts";
+import type { Manifest } from "../store/publication.ts";
+
+/** The other replicas of one repository. One of all replicas builds its publications: the publisher. */
+export interface Replicas {
+  /** Whether this replica is the publisher now. All others take over what the publisher announces. */
+  readonly isPublisher: boolean;
+  /**
+   * Resolves when every replica can serve a publication and it is the current one of all.
+   * @param servedMs the time from which it counts as served, in ms since the epoch
+   * @param serve serves it here; called when the others can serve it
+   * @throws LeaseLost if another replica is the publisher now; then the publication must be forgotten
+   */
+  announce(manifest: Manifest, servedMs: number, serve: () => Promise<void>): Promise<void>;
+  /** Like `announce`, for a suite that is not served any more. @param nowMs in ms since the epoch @throws LeaseLost */
+  announceWithdrawal(suite: Suite, nowMs: number): Promise<void>;
+  /**
+   * Whether the current publications may be newer than this replica knows.
+   * @returns undefined if they are not; otherwise resolves when this was found out, as far as possible
+   */
+  settling(): Promise<void> | undefined;
+}
+
+/** A server without replicas. */
+export const noReplicas: Replicas = {
+  isPublisher: true,
+  announce: async (_manifest, _servedMs, serve) => await serve(),
+  announceWithdrawal: async () => undefined,
+  settling: () => undefined,
+};
