@@ -112,6 +112,7 @@ Examples:
   tahoe-apt serve --config /etc/tahoe-apt.toml
   tahoe-apt init debian --webapi http://127.0.0.1:3456 --suite sid --builder alice
   tahoe-apt put --bundle alice.bundle hello_1.0-1_amd64.changes
+  tahoe-apt import /srv/reprepro --keyring old-key.asc --folder /srv/debian
   tahoe-apt reload --config /etc/tahoe-apt.toml
   tahoe-apt snapshot rollback 20261122T134500Z --config /etc/tahoe-apt.toml
 
@@ -162,6 +163,7 @@ const lazyCommands: readonly (readonly [names: string, add: (commands: Command) 
     "init builder owner suite",
     async (to) => (await import("./commands/owner.ts")).addOwnerCommands(to, { stopSignal, printLine }),
   ],
+  ["import", async (to) => (await import("./commands/import.ts")).addImport(to, stopSignal)],
   ["put", async (to) => (await import("./commands/put.ts")).addPut(to, stopSignal)],
   ["list", async (to) => (await import("./commands/list.ts")).addList(to, stopSignal)],
   ["promote remove prune", async (to) => (await import("./commands/curation.ts")).addCuration(to, stopSignal)],
@@ -291,7 +293,7 @@ function reportError(thrown: unknown): number {
 }
 
 /** The commands that change links to packages. */
-const changingLinks: readonly string[] = ["put", "promote", "remove", "prune"];
+const changingLinks: readonly string[] = ["put", "import", "promote", "remove", "prune"];
 
 /** How many links were changed before the error: "none" unless the error says otherwise. */
 const linkedIn = (thrown: unknown): unknown => (thrown instanceof Error && "linked" in thrown ? thrown.linked : "none");

@@ -94,6 +94,10 @@ export const errorCodes = {
     "Put the secret back from a backup, or remove the file: a new secret is made.",
   ),
   // The storage that holds the tree.
+  "storage/full": code(
+    "The file system of a folder has no space left.",
+    "Make room, then run the same command again, which continues.",
+  ),
   "storage/gone": code("A file is linked, but the storage no longer has it.", "Upload it again."),
   "storage/unavailable": code(
     "The grid, the gateway or the folder does not respond, or fails.",
@@ -256,6 +260,39 @@ export const errorCodes = {
     "Check `ping_url` and the token in the bundle; ask the operator.",
   ),
   "owner/no-tree": code("The directory was not made by `tahoe-apt init`.", "Name it with `--dir`."),
+  // Repositories to import from.
+  "upstream/absent": code(
+    "The repository has no such suite, or lists a file that it does not have.",
+    "Check the address and the suite. If the repository was just being published, try again later.",
+  ),
+  "upstream/bad-signature": code(
+    "No key of the keyring has signed the Release.",
+    "Get the publisher's present key from a place that you trust.",
+  ),
+  "upstream/expired": code(
+    "The Release is older than its publisher allows.",
+    "Ask the publisher to renew it. `--allow-expired` accepts it, for example for an archive.",
+  ),
+  "upstream/malformed": code(
+    "A Release or an index of the repository cannot be read.",
+    "Tell the publisher what the message says.",
+  ),
+  "upstream/mismatch": code(
+    "A file of the repository differs in size or SHA256 from what is listed.",
+    "If the repository was just being published, try again later. Otherwise its publisher must repair it.",
+  ),
+  "upstream/not-yet-valid": code(
+    "The Date of the Release is in the future.",
+    "Correct the clock of this machine, or of the one that signed it.",
+  ),
+  "upstream/older": code(
+    "The Release is older than the last imported one: somebody may be hiding updates.",
+    "Use another mirror. `--allow-older` accepts it if the publisher went back on purpose.",
+  ),
+  "upstream/outside": code(
+    "A symbolic link leads out of the source, or out of the folder that an import changes.",
+    "Replace the link by the file or directory itself, or give a directory that contains both.",
+  ),
   "verify/nothing": code(
     "The tree has nothing to compare the server with.",
     "Check the address, the suite and the cap.",

@@ -74,7 +74,7 @@ async function readPrivateFile(file: string, warn: (text: string) => void): Prom
 }
 
 /** Rejects credentials in the URL: Node's fetch rejects them too, and its error message would contain the password. */
-function parsePingUrl(raw: string): string {
+export function parsePingUrl(raw: string): string {
   const url = parseWebUrl(raw);
   const { username, password } = new URL(url);
   if (username !== "" || password !== "") throw new BundleError("must not contain a user name or password");

@@ -26,7 +26,7 @@ import { layoutOf } from "../server/repository-settings.ts";
 import { unsigned } from "../signing/unsigned.ts";
 import { fingerprintOf, readPublicKeys, verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import { withoutEntryMetadata } from "../storage/decorators/metadata-free-tree.ts";
-import { RemoteServer } from "../verify/remote-server.ts";
+import { RemoteServer } from "../upstream/remote-server.ts";
 import type { SignedFiles, Verification, VerifiedServer } from "../verify/verify-suite.ts";
 import { verifySuite } from "../verify/verify-suite.ts";
 import { argument, gatewayCaOption, repeatable } from "./shared/arguments.ts";

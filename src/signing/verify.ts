@@ -17,6 +17,17 @@ export interface Verdict {
 export const readPublicKeys = async (armored: string): Promise<readonly Key[]> =>
   await readKeys({ armoredKeys: armored });
 
+/**
+ * Reads the keys of a keyring as clients have them: armoured (.asc, any number of blocks) or binary (.gpg).
+ * @throws an error of openpgp for anything that is not a key
+ */
+export async function readKeyring(bytes: Uint8Array): Promise<readonly Key[]> {
+  const text = Buffer.from(bytes).toString("latin1");
+  const blocks = text.match(/-----BEGIN PGP PUBLIC KEY BLOCK-----[\s\S]*?-----END PGP PUBLIC KEY BLOCK-----/g);
+  if (blocks === null) return await readKeys({ binaryKeys: bytes });
+  return (await Promise.all(blocks.map(readPublicKeys))).flat();
+}
+
 export const fingerprintOf = (key: Key): string => key.getFingerprint().toUpperCase();
 
 /** @see RFC 4880 7, on cleartext signatures */

@@ -10,6 +10,7 @@ import { attacksOfOneBuilder } from "./measures/attacks.ts";
 import { contents } from "./measures/contents.ts";
 import { firstIndex } from "./measures/first-index.ts";
 import { grid } from "./measures/grid.ts";
+import { importing } from "./measures/import.ts";
 import type { Measure } from "./measures/measure.ts";
 import { memory } from "./measures/memory.ts";
 import { metadata } from "./measures/metadata.ts";
@@ -34,6 +35,7 @@ const measures: readonly Measure[] = [
   grid,
   metadata,
   search,
+  importing,
   attacksOfOneBuilder,
 ];
 

@@ -20,11 +20,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   publishing: beforePublishing,
   export: belowTheServer,
   verify: belowTheServer,
+  upstream: ["base", "debian", "storage", "indices", "signing"],
   health: belowTheServer,
   http: ["base", "debian", "publishing"],
   cluster: ["base", "catalog", "publishing"],
   web: ["base", "debian", "catalog", "indices", "publishing", "http"],
-  client: ["base", "debian", "storage", "catalog"],
+  client: ["base", "debian", "storage", "catalog", "upstream"],
   observe: ["base", "storage", "signing", "publishing"],
   config: [...belowTheServer, "cluster", "http", "web", "client", "health"],
 };
@@ -62,7 +63,7 @@ const mayImportWithin: Readonly<Record<string, Readonly<Record<string, readonly 
     feeds: ["data", "pages"],
     pages: ["data", "activity"],
   },
-  client: { ".": [], upload: ["."], curation: [".", "upload"] },
+  client: { ".": [], upload: ["."], curation: [".", "upload"], import: [".", "upload", "curation"] },
   local: { grid: [], ".": ["grid"] },
   commands: { shared: [], ".": ["shared"] },
 };

@@ -93,7 +93,7 @@ export function assignDirectories(
     const existingParts = parts.flatMap(({ name }) => files.get(name) ?? []);
     destinations.set(best, [...new Set([...(destinations.get(best) ?? []), ...existingParts, file])]);
   }
-  const ordered = [...destinations].toSorted(([one], [two]) => order(one.location) - order(two.location));
+  const ordered = [...destinations].toSorted(([one], [two]) => orderOf(one.location) - orderOf(two.location));
   return { destinations: new Map(ordered), problems };
 }
 
@@ -148,8 +148,8 @@ function rank({ name, inspection }: LocalFile, location: PackageDirectory): numb
   return architectureRank + (location.forInstaller === name.endsWith(".udeb") ? 0 : 2);
 }
 
-/** Sources first, then packages for `all`, on which the others may depend. */
-const order = (location: PackageDirectory): number =>
+/** The order in which directories are changed: sources first, then packages for `all`, on which the others may depend. */
+export const orderOf = (location: PackageDirectory): number =>
   location.kind === "source" ? 0 : location.architecture === "all" ? 1 : 2;
 
 function reasonNoLocation({ directories }: Bundle, { inspection }: LocalFile): string {
@@ -166,7 +166,11 @@ const reasonAmbiguous = (matching: readonly PackageLocation[]): string =>
  * @returns the reasons for rejections, and conflicts with existing files of the same name
  */
 export function findProblems(
-  { directory, entries, files }: DirectoryUpload,
+  {
+    directory,
+    entries,
+    files,
+  }: Pick<DirectoryUpload, "entries" | "files"> & { directory: Pick<BundleDirectory, "path"> },
   mayReplace: boolean,
   limits: InspectLimits,
   layout: Layout = plainLayout,
@@ -199,7 +203,10 @@ export function findProblems(
 }
 
 /** The problem that a name is already used for different bytes. */
-export function nameTakenProblem(directory: BundleDirectory, file: Pick<LocalFile, "path" | "name">): Problem {
+export function nameTakenProblem(
+  directory: Pick<BundleDirectory, "path">,
+  file: Pick<LocalFile, "path" | "name">,
+): Problem {
   const path = joinPath(directory.path, file.name);
   return {
     file: file.path,

@@ -80,11 +80,22 @@ export class Uploader {
     }, this.#signal);
   }
 
-  /** Sets all missing links of a directory in one write; writes nothing if none is missing. */
-  async link({ directory, files }: DirectoryUpload, links: Links): Promise<LinkChange> {
+  /**
+   * Sets all missing links of a directory in one write; writes nothing if none is missing.
+   * @param alsoLinked links that the same write sets, by name
+   */
+  async link(
+    { directory, files }: Pick<DirectoryUpload, "directory" | "files">,
+    links: Links,
+    alsoLinked: ReadonlyMap<string, Link> = new Map(),
+  ): Promise<LinkChange> {
     return await this.#gateways.retry(async (writer) => {
       const entries = await writer.list(directory.cap, this.#signal);
       const missing = new Map<string, Link>();
+      for (const [name, link] of alsoLinked) {
+        const entry = entries.get(name);
+        if (entry?.kind !== "file" || entry.content?.key !== link.content.key) missing.set(name, link);
+      }
       for (const file of files) {
         const link = links.get(file);
         if (link !== undefined && !isLinked(entries.get(file.name), file)) missing.set(file.name, link);

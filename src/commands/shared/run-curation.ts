@@ -191,7 +191,7 @@ async function unlistedBy(
 }
 
 /** The directories of a bundle, at their paths in the tree. */
-const treeOf = ({ gateways, gatewayCa, directories }: Bundle): Tree =>
+export const treeOf = ({ gateways, gatewayCa, directories }: Bundle): Tree =>
   new MountedTree(
     directories.map(({ path, cap }) => ({ at: path, tree: openGridTree({ gateways, gatewayCa, cap }, defaultLimits) })),
   );

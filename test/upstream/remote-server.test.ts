@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { RemoteServer } from "../../src/verify/remote-server.ts";
+import { RemoteServer } from "../../src/upstream/remote-server.ts";
 
 const { signal } = new AbortController();
 
