@@ -239,7 +239,6 @@ export function signedRelease(
     Codename: suite,
     Components: components.join(" "),
     Architectures: architectures.join(" "),
-    ...fields,
   };
   for (const name of ["Release", "InRelease", "Release.gpg"])
     if (existsSync(join(dists, name))) execFileSync("rm", [join(dists, name)]);
@@ -250,7 +249,8 @@ export function signedRelease(
   const release = execFileSync("apt-ftparchive", [...options, "release", dists], {
     stdio: ["ignore", "pipe", "ignore"],
   });
-  writeFileSync(join(dists, "Release"), release);
+  const more = Object.entries(fields).map(([name, value]) => `${name}: ${value}\n`);
+  writeFileSync(join(dists, "Release"), `${more.join("")}${release.toString()}`);
   key.sign(dists);
 }
 

@@ -1,5 +1,6 @@
 // Imports into a local folder: files are first copied into a private directory of the folder, and renamed when all of
 // them are there.
+import type { BigIntStats } from "node:fs";
 import { createReadStream } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { chmod, constants, copyFile, link, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
@@ -94,13 +95,15 @@ class FolderTarget implements ImportTarget {
     const record = names.has(recordName) ? await readRecord(join(at, recordName)) : undefined;
     const sha256Of = async (name: string): Promise<string | undefined> => {
       const file = join(at, name);
-      const found = await stat(file);
+      const found = await stat(file, { bigint: true });
       if (!found.isFile()) return undefined;
-      const state = { sizeBytes: found.size, modifiedMs: found.mtimeMs };
+      const state = stateOf(found);
       this.#states.set(`${path}/${name}`, state);
       const recorded = record?.files.get(name);
-      const isSame = recorded?.sizeBytes === state.sizeBytes && recorded.modifiedMs === state.modifiedMs;
-      return isSame ? recorded.sha256 : await digestOf(createReadStream(file, { signal: this.#options.signal }));
+      const isSame = recorded?.sizeBytes === state.sizeBytes && recorded?.modifiedMs === state.modifiedMs;
+      return isSame && recorded !== undefined
+        ? recorded.sha256
+        : await digestOf(createReadStream(file, { signal: this.#options.signal }));
     };
     return { names, record, sha256Of };
   }
@@ -220,7 +223,7 @@ class FolderTarget implements ImportTarget {
   async #inspect(file: WantedFile, staged: string): Promise<Inspection> {
     const { pool, signal } = this.#options;
     const found = await stat(staged, { bigint: true });
-    this.#states.set(file.sha256, { sizeBytes: Number(found.size), modifiedMs: Number(found.mtimeNs) / 1e6 });
+    this.#states.set(file.sha256, stateOf(found));
     const root = join(this.#staging, stagedFiles);
     const location = { root, path: staged, fileIdentity: fileIdentityOf(found), hardLinkPath: undefined };
     const inspection =
@@ -230,6 +233,11 @@ class FolderTarget implements ImportTarget {
     return inspection;
   }
 }
+
+const stateOf = ({ size, mtimeNs }: BigIntStats): FileState => ({
+  sizeBytes: Number(size),
+  modifiedMs: Number(mtimeNs / 1_000_000n),
+});
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let at = 0; at < chunk.byteLength; ) at += (await handle.write(chunk, at)).bytesWritten;

@@ -115,7 +115,7 @@ export class GridTarget implements ImportTarget {
         : await this.#storeStreamed(file, source, stored);
     if (inspection.kind === "rejected" || content === undefined) return inspection;
     const { fileList, ...sound } = inspection.kind === "binary" ? inspection : { ...inspection, fileList: undefined };
-    const contents = fileList && (await this.#retry((writer) => writer.upload(fileList, this.#options.signal)));
+    const contents = fileList && (await this.#retry((writer) => writer.contentOf(fileList, this.#options.signal)));
     const metadata = entryMetadataOf(sound);
     const link = { content, metadata: contents ? { ...metadata, contents: contents.reveal() } : metadata };
     this.#stored.set(keyOf(file), { inspection: sound, link });

@@ -48,7 +48,7 @@ export class Uploader {
       const { inspection } = file;
       const list = inspection.kind === "binary" ? inspection.fileList : undefined;
       const contents =
-        list && (await this.#gateways.retry((writer) => writer.upload(list, this.#signal), this.#signal));
+        list && (await this.#gateways.retry((writer) => writer.contentOf(list, this.#signal), this.#signal));
       const content = await this.#uploadFile(file, totalBytes);
       const metadata = entryMetadataOf(inspection);
       links.set(file, { content, metadata: contents ? { ...metadata, contents: contents.reveal() } : metadata });

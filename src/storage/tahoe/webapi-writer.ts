@@ -22,6 +22,12 @@ const maxResponseBytes = 1024 * 1024;
 /** The maximum size of an entry's metadata. */
 const maxMetadataBytes = 16 * 1024 * 1024;
 
+/**
+ * A gateway makes literal caps for files up to 55 bytes, and reads any. Up to this size, the cap makes a listing longer
+ * by less than the package's stanza does.
+ */
+const maxLiteralBytes = 300;
+
 /** All methods throw StorageUnavailable, also for caps that the gateway rejects. None retries. */
 export class WebapiWriter {
   readonly #webapi: Webapi;
@@ -75,6 +81,15 @@ export class WebapiWriter {
   /** Uploads immutable bytes without linking them. */
   async upload(body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ContentId> {
     return contentId(await this.#requestText({ method: "PUT", names: [], body, path: rootPath }, signal));
+  }
+
+  /**
+   * The content id of some immutable bytes: of short ones, a literal cap, which contains them and needs no request;
+   * longer ones are uploaded.
+   */
+  async contentOf(bytes: Uint8Array, signal: AbortSignal): Promise<ContentId> {
+    if (bytes.byteLength > maxLiteralBytes) return await this.upload(bytes, signal);
+    return new ContentId(`URI:LIT:${base32(bytes)}`);
   }
 
   /** Uploads immutable bytes to a path. Creates missing directories, and replaces an existing file. */
@@ -186,6 +201,20 @@ export class WebapiWriter {
     // A gateway also responds with 410 if another one writes the directory while it reads the shares.
     throw new StorageUnavailable(request.path, why, { transient: response.status >= 500 || response.status === 410 });
   }
+}
+
+/** As in caps: RFC 4648 6 in lower case, without padding. */
+function base32(bytes: Uint8Array): string {
+  const digits = "abcdefghijklmnopqrstuvwxyz234567";
+  let text = "";
+  let bits = 0;
+  let value = 0;
+  for (const byte of bytes) {
+    value = ((value & 0xff) << 8) | byte;
+    bits += 8;
+    for (; bits >= 5; bits -= 5) text += digits[(value >> (bits - 5)) & 31];
+  }
+  return bits === 0 ? text : text + digits[(value << (5 - bits)) & 31];
 }
 
 const notADirectory = (): StorageUnavailable =>

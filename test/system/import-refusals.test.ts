@@ -1,0 +1,357 @@
+// What `tahoe-apt import` refuses: each kind of bad input is named, the exit code says it, and the tree is unchanged.
+import { execFileSync } from "node:child_process";
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import type { ImportOutcome } from "../../src/client/import/import.ts";
+import { runCommand } from "../support/command-line.ts";
+import { aDeb } from "../support/debs.ts";
+import { ForeignKey, foreignPackages, ftparchiveRepository, signedRelease } from "../support/foreign-repositories.ts";
+import { ServerUnderTest } from "../support/server.ts";
+
+const work = mkdtempSync(join(tmpdir(), "tahoe-apt-refusals-"));
+const suite = "trixie";
+const pool = `pool/${suite}/main`;
+const index = `dists/${suite}/main/binary-amd64/Packages`;
+const expiredFields = { "Valid-Until": "Sat, 01 Jan 2022 00:00:00 UTC" };
+let key: ForeignKey;
+let original: string;
+/** The repository of one test, which it may change. */
+let source: string;
+let folder: string;
+
+beforeAll(async () => {
+  key = new ForeignKey(work);
+  const packages = (await foreignPackages(work, 0.03)).filter((one) => one.suite === suite);
+  original = ftparchiveRepository(work, key, packages).directory;
+});
+beforeEach(() => {
+  source = mkdtempSync(join(work, "source-"));
+  folder = mkdtempSync(join(work, "folder-"));
+  cpSync(original, source, { recursive: true });
+});
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+async function imported(
+  ...flags: readonly string[]
+): Promise<
+  ImportOutcome & { readonly exitCode: number | null; readonly code?: string; readonly errors?: readonly string[] }
+> {
+  const trust = flags.includes("--allow-unsigned") || flags.includes("--keyring") ? [] : ["--keyring", key.keyring];
+  const target = flags.includes("--folder") ? [] : ["--folder", folder];
+  const { exitCode, output, printed } = await runCommand(["import", source, "--json", ...trust, ...target, ...flags]);
+  try {
+    return { ...(JSON.parse(printed) as ImportOutcome), exitCode };
+  } catch {
+    throw new Error(`import ended with ${exitCode}, and printed:\n${output}`);
+  }
+}
+
+const publishedFiles = (): readonly string[] =>
+  existsSync(join(folder, "dists"))
+    ? (readdirSync(join(folder, "dists"), { recursive: true }) as string[]).filter((name) =>
+        /\.(deb|dsc|json)$/.test(name),
+      )
+    : [];
+
+/** Makes the indices of the repository again, as its publisher would, and signs them. */
+function publishAgain(fields: { readonly [name: string]: string } = {}): void {
+  for (const architecture of ["amd64", "arm64"]) {
+    const args = ["--arch", architecture, "packages", pool];
+    const text = execFileSync("apt-ftparchive", args, { cwd: source, stdio: ["ignore", "pipe", "ignore"] });
+    replaceIndex(`dists/${suite}/main/binary-${architecture}/Packages`, text.toString(), fields);
+  }
+}
+
+/** Replaces an index, and signs the Release again. */
+function replaceIndex(path: string, text: string, fields: { readonly [name: string]: string } = {}): void {
+  rmSync(join(source, `${path}.gz`), { force: true });
+  writeFileSync(join(source, path), text);
+  signedRelease(source, suite, key, ["main"], fields);
+}
+
+test("an import of the repository succeeds as long as nothing is wrong with it", async () => {
+  expect(await imported()).toMatchObject({ exitCode: 0, status: "linked", problems: [] });
+  expect(publishedFiles().length).toBeGreaterThan(4);
+});
+
+test.each<readonly [string, string, RegExp, () => void]>([
+  [
+    "a changed InRelease",
+    "upstream/bad-signature",
+    /dists\/trixie\/InRelease.*no key of the keyring has signed it/,
+    () => {
+      const file = join(source, "dists", suite, "InRelease");
+      writeFileSync(file, readFileSync(file, "utf8").replace("Label: Foreign", "Label: Forged"));
+    },
+  ],
+  [
+    "a Release without a signature",
+    "upstream/bad-signature",
+    /Release: it has no signature.*--allow-unsigned/,
+    () => rmSync(join(source, "dists", suite, "InRelease")),
+  ],
+  [
+    "a Release with the Release.gpg of another one",
+    "upstream/bad-signature",
+    /Release\.gpg: no key of the keyring/,
+    () => {
+      const dists = join(source, "dists", suite);
+      key.sign(dists, "Release.gpg");
+      rmSync(join(dists, "InRelease"));
+      appendFileSync(join(dists, "Release"), "Origin-Of-More: nowhere\n");
+    },
+  ],
+  [
+    "an expired Release",
+    "upstream/expired",
+    /InRelease: it expired on Sat, 01 Jan 2022.*--allow-expired/,
+    () => signedRelease(source, suite, key, ["main"], expiredFields),
+  ],
+  [
+    "an index that differs from the Release",
+    "upstream/mismatch",
+    /binary-amd64\/Packages: its size or SHA256 differs/,
+    () => appendFileSync(join(source, index), "\n"),
+  ],
+  [
+    "an index that is not there",
+    "upstream/absent",
+    /binary-amd64\/Packages.*the Release lists this index/,
+    () => rmSync(join(source, `dists/${suite}/main/binary-amd64`), { recursive: true }),
+  ],
+  [
+    "a package that differs from the index in its bytes",
+    "upstream/mismatch",
+    /main-tool-1_2\.0-1_amd64\.deb: its size or SHA256 differs/,
+    () => {
+      const file = join(source, pool, "main-tool-1_2.0-1_amd64.deb");
+      const bytes = readFileSync(file);
+      bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+      writeFileSync(file, bytes);
+    },
+  ],
+  [
+    "a package that differs from the index and is broken",
+    "upstream/mismatch",
+    /main-tool-1_2\.0-1_amd64\.deb: its size or SHA256 differs/,
+    () => writeFileSync(join(source, pool, "main-tool-1_2.0-1_amd64.deb"), "no package"),
+  ],
+  [
+    "a listed package that is not there",
+    "upstream/absent",
+    /main-tool-0_2\.0-1_amd64\.deb: an index lists this file, but it is not there/,
+    () => rmSync(join(source, pool, "main-tool-0_2.0-1_amd64.deb")),
+  ],
+  [
+    "a package that is a link out of the source",
+    "upstream/outside",
+    /main-tool-0_2\.0-1_amd64\.deb: it is a symbolic link/,
+    () => {
+      const file = join(source, pool, "main-tool-0_2.0-1_amd64.deb");
+      const outside = join(mkdtempSync(join(work, "outside-")), "it.deb");
+      renameSync(file, outside);
+      symlinkSync(outside, file);
+    },
+  ],
+  [
+    "a suite that is not there",
+    "upstream/absent",
+    /dists\/trixie\/InRelease: there is neither InRelease nor Release/,
+    () => rmSync(join(source, "dists", suite), { recursive: true }),
+  ],
+])("%s is refused with exit code 3, and nothing is published", async (_, code, text, spoil) => {
+  spoil();
+  const outcome = await imported("--suite", suite);
+  expect(outcome).toMatchObject({ exitCode: 3, status: "refused" });
+  expect(outcome.problems.map((problem) => problem.code)).toContain(code);
+  expect(outcome.problems.map(({ file, reason }) => `${file}: ${reason}`).join("\n")).toMatch(text);
+  expect(publishedFiles()).toEqual([]);
+});
+
+test("a Release that another key has signed is refused, and one without a signature is accepted on request only", async () => {
+  const other = new ForeignKey(mkdtempSync(join(work, "other-")));
+  const refused = await imported("--keyring", other.keyring);
+  expect(refused).toMatchObject({ exitCode: 3, problems: [{ code: "upstream/bad-signature" }] });
+  expect(publishedFiles()).toEqual([]);
+  expect(await imported("--allow-unsigned")).toMatchObject({ exitCode: 0, suites: [{ signedBy: [] }] });
+});
+
+test("an expired Release is accepted on request", async () => {
+  signedRelease(source, suite, key, ["main"], expiredFields);
+  expect(await imported("--allow-expired")).toMatchObject({ exitCode: 0, status: "linked" });
+});
+
+test("a Release that is older than the last imported one is refused unless it is accepted on request", async () => {
+  const old = mkdtempSync(join(work, "old-"));
+  cpSync(source, old, { recursive: true });
+  await expect.poll(() => Math.floor(Date.now() / 1000)).toBeGreaterThan(dateOf(old));
+  writeFileSync(
+    join(source, pool, "newer_1_amd64.deb"),
+    await aDeb({ package: "newer", version: "1", architecture: "amd64" }),
+  );
+  publishAgain();
+  await imported();
+  source = old;
+  const refused = await imported();
+  expect(refused).toMatchObject({ exitCode: 3, status: "refused", problems: [{ code: "upstream/older" }] });
+  expect(refused.problems[0]?.reason).toMatch(/is before that of the last import.*--allow-older/);
+  expect(await imported("--allow-older")).toMatchObject({ exitCode: 0 });
+});
+
+const dateOf = (directory: string): number =>
+  Date.parse(/^Date: (.*)$/m.exec(readFileSync(join(directory, "dists", suite, "Release"), "utf8"))?.[1] ?? "") / 1000;
+
+test("a package that the server would reject is named and left out, and the others are imported", async () => {
+  const broken = join(source, pool, "broken_1_amd64.deb");
+  writeFileSync(
+    broken,
+    await aDeb({ package: "broken", version: "1", architecture: "amd64", fields: { Depends: "a (>> " } }),
+  );
+  publishAgain();
+  const planned = await imported("--dry-run");
+  expect(planned).toMatchObject({ exitCode: 3, status: "planned" });
+  expect(publishedFiles()).toEqual([]);
+  const outcome = await imported();
+  expect(outcome).toMatchObject({ exitCode: 3, status: "rejected", problems: [] });
+  const rejected = outcome.packages.filter(({ state }) => state === "rejected");
+  expect(rejected).toMatchObject([
+    { name: "broken", version: "1", code: "bad-control", reason: expect.stringMatching(/Depends/) },
+  ]);
+  expect(planned.packages.filter(({ state }) => state === "rejected")).toEqual(rejected);
+  expect(publishedFiles().some((name) => name.includes("broken"))).toBe(false);
+  expect(publishedFiles().some((name) => name.includes("main-tool-0"))).toBe(true);
+});
+
+test.each([
+  ["leaves the repository", (path: string) => path.replace("pool/", "../../etc/"), /not inside the repository/],
+  ["is absolute", (path: string) => path.replace("pool/", "/etc/"), /not inside the repository/],
+  ["is not a package's", (path: string) => `${path}.html`, /not that of a \.deb/],
+])("a path in the index that %s rejects the package", async (_, spoil, reason) => {
+  const text = readFileSync(join(source, index), "utf8");
+  let isFirst = true;
+  replaceIndex(
+    index,
+    text.replaceAll(/^Filename: (.*)$/gm, (line, path: string) => {
+      const changed = isFirst ? `Filename: ${spoil(path)}` : line;
+      isFirst = false;
+      return changed;
+    }),
+  );
+  const outcome = await imported();
+  expect(outcome).toMatchObject({ exitCode: 3, status: "rejected" });
+  const rejected = outcome.packages.filter(({ state }) => state === "rejected");
+  expect(rejected).toHaveLength(1);
+  expect(rejected[0]?.reason).toMatch(reason);
+});
+
+test("a package whose control differs from the index is rejected, so that patterns cannot be deceived", async () => {
+  replaceIndex(
+    index,
+    readFileSync(join(source, index), "utf8").replace("Package: main-tool-0\n", "Package: harmless\n"),
+  );
+  const outcome = await imported("--package", "harmless");
+  expect(outcome).toMatchObject({ exitCode: 3, packages: [{ name: "harmless", state: "rejected", code: "mismatch" }] });
+});
+
+test("another file under the same name is not overwritten unless asked for", async () => {
+  await imported();
+  const name = "main-tool-0_2.0-1_amd64.deb";
+  const published = join(folder, `dists/${suite}/main/binary-amd64`, name);
+  const before = readFileSync(published);
+  const bytes = await aDeb({
+    package: "main-tool-0",
+    version: "2.0-1",
+    architecture: "amd64",
+    files: { "./other": "" },
+  });
+  writeFileSync(join(source, pool, name), bytes);
+  publishAgain();
+  const outcome = await imported();
+  expect(outcome).toMatchObject({ exitCode: 3, packages: [{ state: "rejected", code: "conflict" }] });
+  expect(readFileSync(published)).toEqual(before);
+  expect(await imported("--replace")).toMatchObject({ exitCode: 0 });
+  expect(readFileSync(published)).toEqual(bytes);
+});
+
+test("a full disk is named, nothing is published, and the same command finishes the import when there is room", async () => {
+  const disk = mkdtempSync(join(work, "disk-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", disk]);
+  onTestFinished(() => void execFileSync("umount", ["-l", disk]));
+  for (let n = 0; n < 40; n++) {
+    const deb = await aDeb({
+      package: `large-${n}`,
+      version: "1",
+      architecture: "amd64",
+      files: { "./a": Buffer.alloc(9000, n) },
+      compression: "none",
+    });
+    writeFileSync(join(source, pool, `large-${n}_1_amd64.deb`), deb);
+  }
+  publishAgain();
+  folder = disk;
+  const outcome = await imported();
+  expect(outcome).toMatchObject({ exitCode: 1, status: "failed", code: "storage/full", linked: "none" });
+  expect(outcome.errors?.join("\n")).toMatch(/no space is left.*run the same command again/);
+  expect(publishedFiles()).toEqual([]);
+  execFileSync("mount", ["-o", "remount,size=16m", disk]);
+  expect(await imported()).toMatchObject({ exitCode: 0, status: "linked" });
+});
+
+test("a name that another builder owns is named when the server has answered the ping", async () => {
+  const own = mkdtempSync(join(work, "server-"));
+  writeFileSync(join(own, "token"), "a-token-for-imports", { mode: 0o600 });
+  writeFileSync(join(own, "alice.token"), "a-token-for-alice", { mode: 0o600 });
+  mkdirSync(join(folder, `dists/${suite}/main/binary-amd64/alice`), { recursive: true });
+  const server = await ServerUnderTest.withRepository(own, [
+    `folder = ${JSON.stringify(folder)}`,
+    'ping_token_file = "token"',
+    "[[repository.builder]]",
+    'name = "alice"',
+    'token_file = "alice.token"',
+    `directory = "dists/${suite}/main/binary-amd64/alice"`,
+    'packages = ["main-tool-0"]',
+  ]);
+  onTestFinished(async () => void (await server.end()));
+  const ping = ["--ping-url", `${server.url}/-/ping/debian`, "--ping-token-file", join(own, "token")];
+  const outcome = await imported("--to-builder", "upstream", ...ping);
+  expect(outcome).toMatchObject({ exitCode: 3, status: "rejected" });
+  const owned = outcome.packages.filter(({ state }) => state === "rejected");
+  expect(owned.map(({ name }) => name)).toContain("main-tool-0");
+  expect(owned.map(({ code }) => code)).toContain("not-owner");
+  expect(outcome.packages.filter(({ state }) => state === "live").length).toBeGreaterThan(2);
+});
+
+test.each([
+  [["--folder", "/nonexistent", "--bundle", "x"], /one of --folder and --bundle/],
+  [["--allow-unsigned", "--keyring", "x"], /contradicts/],
+  [["--suite", "a=b=c"], /NAME or NAME=TARGET/],
+  [["--suite", "../x"], /not a suite name/],
+  [["--suite", "./"], /needs a target/],
+  [["--to-builder", "../x"], /--to-builder/],
+  [["--ping-url", "http://localhost/"], /together/],
+])("wrong arguments have exit code 2: %j", async (flags, text) => {
+  const outcome = await imported(...flags);
+  expect(outcome).toMatchObject({ exitCode: 2, status: "failed" });
+  expect(outcome.errors?.join("\n")).toMatch(text);
+});
+
+test("a URL needs the names of suites, and a file: URL is not a source", async () => {
+  source = "https://127.0.0.1:9/debian";
+  expect((await imported()).errors?.join("\n")).toMatch(/--suite: is required for a URL/);
+  source = "file:///etc";
+  expect(await imported()).toMatchObject({ exitCode: 2 });
+});
