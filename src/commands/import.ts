@@ -52,8 +52,8 @@ const defaultTimeoutSeconds = 300;
 
 const help = `
 SOURCE is the root of an APT repository, a directory or an http(s) URL: the directory that contains dists, e.g. the base
-directory of reprepro, the directory public of aptly, or another tahoe-apt server. Its Release must be signed by a key of
---keyring, and every file must have the size and SHA256 in its index.
+directory of reprepro, the directory public of aptly, or another tahoe-apt server. Its Release must be signed by a key
+of --keyring, and every file must have the size and SHA256 in its index.
 
 Packages come to dists/SUITE/COMPONENT/binary-ARCH and source of the tree. The next run imports only what is new, so the
 same command, run by a timer, follows an upstream. What the upstream no longer lists stays, unless --delete is given;
@@ -219,7 +219,7 @@ async function gridTarget(
     pool,
     clock: systemClock,
     signal,
-    note: observer.note,
+    note: (text) => observer.note(text),
   });
   return [target, { layout, ping: bundle.ping }];
 }

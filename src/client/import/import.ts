@@ -203,7 +203,7 @@ class Import {
     await this.#timed("store", () => this.#store(plans));
     for (const plan of plans) this.#checkPlacements(plan);
     const outcome = { ...common, ...this.#goneOf(plans), bytes: this.#bytes, problems: this.#problems };
-    const packages = [...plans.flatMap(({ added }) => added)].map((each) => this.#describe(each));
+    const packages = plans.flatMap(({ added }) => added.map((each) => this.#describe(each)));
     if (this.#problems.length > 0) return { ...outcome, packages, removed: [], status: "refused" };
     if (this.#options.isDryRun) return { ...outcome, packages, status: "planned" };
     const changed = await this.#timed("publish", () => this.#publish(plans));
