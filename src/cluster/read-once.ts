@@ -1,5 +1,7 @@
 // Connects the repositories of one tree with what the fleet knows of its files, so that each file is read once.
+import { endsWithin } from "../base/ends-within.ts";
 import type { Secret } from "../base/secret.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import type { SharedInspections, UntrustedMark } from "../catalog/shared-inspections.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import { InspectionSweep } from "./inspection-sweep.ts";
@@ -7,6 +9,9 @@ import { FleetInspections } from "./inspections.ts";
 import { Sealing } from "./sealing.ts";
 import { UntrustedMarks } from "./untrusted-marks.ts";
 import type { Valkey } from "./valkey.ts";
+
+/** How long a start waits for Valkey, in ms. */
+const maxWaitMs = 2000;
 
 export interface ReadOnceOptions {
   readonly valkey: Valkey;
@@ -44,19 +49,29 @@ export class ReadOnce {
     return this.#inspections;
   }
 
-  /** Adds a repository of this tree that is open. Await this before it surveys the tree. */
-  async add(repository: Pick<Repository, "localInspections" | "takeMarks">): Promise<void> {
+  /** Adds a repository of this tree. */
+  add(repository: Pick<Repository, "localInspections" | "takeMarks">): void {
     this.#repositories.add(repository);
     const [inspections, marks, local] = [this.#inspections, this.#marks, repository.localInspections];
     const sweep = new InspectionSweep({ inspections, marks, local, signal: this.#stopping.signal });
     this.#sweeps.push(sweep);
     sweep.start();
-    if (!this.#valkey.isConnected) return;
-    await repository.takeMarks(await this.#marks.all().catch(() => []));
+  }
+
+  /**
+   * Learns what the others have found to be wrong. Await this before the tree is surveyed: it waits a moment for the
+   * connection to Valkey, because without one each server reads alone.
+   */
+  async start(): Promise<void> {
+    const { promise: connected, resolve } = withResolvers<void>();
+    this.#valkey.onReady(resolve);
+    if (!(await endsWithin(connected, maxWaitMs))) return;
+    await this.#take(await this.#marks.all().catch(() => []));
   }
 
   /** Stores what Valkey lacks. Call it when the tree was seen for the first time. */
   async sweep(): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     // Without Valkey, the next connection leads to another sweep.
     await Promise.all(this.#sweeps.map((sweep) => sweep.run().catch(() => undefined)));
   }

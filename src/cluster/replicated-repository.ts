@@ -2,6 +2,7 @@
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
+import { ownVersion } from "../base/own-version.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { PingOutcome } from "../publishing/served-repository.ts";
@@ -9,6 +10,7 @@ import { RepositoryLease } from "./lease.ts";
 import type { Heard, Member } from "./members.ts";
 import type { PingedRepository } from "./pings.ts";
 import { ReplicatedPings } from "./pings.ts";
+import { ReadOnce } from "./read-once.ts";
 import type { FleetOfPublications } from "./replicated-publications.ts";
 import { ReplicatedPublications } from "./replicated-publications.ts";
 import { Sealing } from "./sealing.ts";
@@ -44,6 +46,8 @@ export class ReplicatedRepository {
   readonly name: RepositoryName;
   readonly settings: Readonly<Record<string, string>>;
   readonly sealing: Sealing;
+  /** What the replicas know together of the files of the tree. */
+  readonly readOnce: ReadOnce;
   readonly #options: ReplicatedRepositoryOptions;
   readonly #lease: RepositoryLease;
   readonly #pings: ReplicatedPings;
@@ -59,6 +63,7 @@ export class ReplicatedRepository {
     this.settings = settings;
     this.#options = options;
     this.sealing = new Sealing(secret, name);
+    this.readOnce = new ReadOnce({ valkey, secret, repository: name, member: fleet.id, version: ownVersion() });
     this.#lease = new RepositoryLease({
       repository: name,
       id: fleet.id,
@@ -145,6 +150,7 @@ export class ReplicatedRepository {
     this.#isEnded = true;
     this.#lease.end();
     this.#pings.stop();
+    this.readOnce.close();
   }
 
   /** Prepares to publish: learns what all other members know, reads the tree, and publishes what nobody has. */

@@ -220,8 +220,11 @@ export class RepositoryService {
     if (this.replicated !== undefined) {
       this.replicated.attach([...this.repository.all()], this.repository);
       this.#server.fleet?.add(this.replicated);
+      await this.replicated.readOnce.start();
     }
-    return await this.repository.start(configuration.pollSeconds);
+    const failure = await this.repository.start(configuration.pollSeconds);
+    void this.replicated?.readOnce.sweep();
+    return failure;
   }
 
   async stop(): Promise<void> {
@@ -330,10 +333,12 @@ export class RepositoryService {
 
   /** Opens a repository that takes part in the fleet, if there is one. */
   #open(shared: SharedState, settings: RepositorySettings & { readonly stateName: StateName }): Repository {
-    const replicas = this.replicated?.publicationsOf(settings.stateName);
-    if (replicas === undefined) return openRepository(shared, settings);
-    const repository = openRepository(shared, { ...settings, replicas });
+    const { replicated } = this;
+    if (replicated === undefined) return openRepository(shared, settings);
+    const [replicas, sharedInspections] = [replicated.publicationsOf(settings.stateName), replicated.readOnce.shared];
+    const repository = openRepository(shared, { ...settings, replicas, sharedInspections });
     replicas.attach(repository);
+    replicated.readOnce.add(repository);
     return repository;
   }
 

@@ -89,7 +89,8 @@ async function replica(folder: string | undefined, options: ReplicaOptions = {})
     wrap: (tree) => options.wrap?.(wrap(tree)) ?? wrap(tree),
     observer: { inspected: (source) => void sources.push(source) },
   });
-  await readOnce.add(served.repository);
+  readOnce.add(served.repository);
+  await readOnce.start();
   return { served, valkey, readOnce, opened, sources };
 }
 
