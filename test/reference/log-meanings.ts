@@ -34,9 +34,16 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
   "a path could not be surveyed": {
     meaning: "This part of the tree could not be read; what was published of it stays. `up to date again` follows.",
   },
+  "a ping could not be answered yet": {
+    meaning: "Valkey did not respond. The ping is noted there, and is answered later, perhaps by another replica.",
+  },
   "a publication could not be announced to webhooks yet": { meaning: "It is tried again." },
   "a publication could not be renewed": {
     meaning: "`Valid-Until` of the suite was not extended. It is tried again; look at the disk.",
+  },
+  "a publication of another replica cannot be taken over yet": {
+    meaning:
+      "This replica counts as not ready, and the others do not wait for it, until it has taken over all publications.",
   },
   "all objects checked": {
     meaning:
@@ -78,6 +85,9 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
   },
   "object check failed": { meaning: "The round over all objects was not complete. It is tried again within an hour." },
   "old publications could not be removed": { meaning: "They stay on the disk. It is tried again; look at the disk." },
+  "other replicas do not prepare a publication": {
+    meaning: "They respond, but are very slow. Nothing is published; the next refresh tries again. Look at their logs.",
+  },
   "others may read the signing key: chmod 600": { meaning: "Other users of the machine can copy the key." },
   "ping failed": { meaning: "A builder's ping without `?wait=` had no effect. `poll_seconds` makes up for it." },
   "prebuilt indices could not be checked": { meaning: "They are served all the same. It is tried again." },
@@ -120,6 +130,9 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
   "the package cache cannot be written: packages are streamed without it": {
     meaning: "Mostly a full disk. Clients notice nothing but speed.",
   },
+  "the publications of the other replicas cannot be taken over yet": {
+    meaning: "The same, for publications that were made before. It is tried again every second.",
+  },
   "the repository could not be started": { meaning: "The others are served. Look at the error." },
   "the state directory cannot be written": { meaning: "Mostly a full disk. What was published is served." },
   "the state of the webhooks cannot be read: what was not delivered is lost": {
@@ -145,6 +158,12 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
   "the webhook works again": { meaning: "What waited was delivered." },
   "these keys have changed and need a restart to have an effect": {
     meaning: "A reload took over everything but these [keys](configuration.md).",
+  },
+  "this replica cannot publish: another one may": {
+    meaning: "It could not read the tree. It gives its lease back, and tries again after some seconds.",
+  },
+  "this replica publishes now": {
+    meaning: "It has the lease of the repository and has read the tree. The others take over what it publishes.",
   },
   "this signing key has expired and signs nothing any more": {
     meaning: "Clients reject the repository, unless another key signs too.",
