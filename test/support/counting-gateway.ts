@@ -1,0 +1,51 @@
+// A proxy before a real gateway that counts the files that are read, and can hold their bytes back.
+import { once } from "node:events";
+import { createServer, request as send } from "node:http";
+
+export interface CountingGateway {
+  readonly url: string;
+  /** The caps of files whose bytes were requested, in order. */
+  readFiles(): readonly string[];
+  /** From now on requests for files get no response. */
+  holdFiles(): void;
+  /** The caps of files whose requests got no response. */
+  heldFiles(): readonly string[];
+  end(): Promise<void>;
+}
+
+export async function countingGateway(upstream: string): Promise<CountingGateway> {
+  const [read, held]: [string[], string[]] = [[], []];
+  let isHolding = false;
+  const server = createServer((request, response) => {
+    const cap = /^\/uri\/(URI%3ACHK[^?/]*)$/i.exec(request.url ?? "")?.[1];
+    if (request.method === "GET" && cap !== undefined) {
+      read.push(cap);
+      if (isHolding) {
+        held.push(cap);
+        return;
+      }
+    }
+    const onward = send(upstream + request.url, { method: request.method, headers: request.headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    for (const stream of [request, response, onward]) stream.on("error", () => response.destroy());
+    request.pipe(onward);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  return {
+    url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
+    readFiles: () => read,
+    holdFiles() {
+      isHolding = true;
+    },
+    heldFiles: () => held,
+    async end() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
