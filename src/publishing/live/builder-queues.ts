@@ -1,4 +1,5 @@
 // A queue of surveys for each builder's directory, so that no builder waits for a survey of another one's directory.
+import { setImmediate } from "node:timers/promises";
 import { FairQueue } from "../../base/fair-queue.ts";
 import type { TreePath } from "../../base/names.ts";
 import { coveringPath } from "../../base/names.ts";
@@ -15,6 +16,8 @@ export class BuilderQueues<Result> {
   readonly #signal: AbortSignal;
   readonly #queues = new Map<TreePath, RefreshQueue<Results<Result>>>();
   readonly #slots = new FairQueue({ limit: concurrentSurveys });
+  /** The present runs by owner. */
+  readonly #running = new Map<TreePath, Promise<unknown>>();
 
   /**
    * @param survey surveys a path; it is never called twice at once for the same owner, and returns failures as results
@@ -38,6 +41,11 @@ export class BuilderQueues<Result> {
     return result;
   }
 
+  /** Resolves when the present run of an owner has ended, and its result has had its effects; undefined: none runs. */
+  present(owner: TreePath): Promise<unknown> | undefined {
+    return this.#running.get(owner);
+  }
+
   /** Resolves when nothing runs or waits. */
   async idle(): Promise<void> {
     while (this.#queues.size > 0) await Promise.all([...this.#queues.values()].map((queue) => queue.idle()));
@@ -54,10 +62,13 @@ export class BuilderQueues<Result> {
   }
 
   async #run(owner: TreePath, paths: readonly TreePath[]): Promise<Results<Result>> {
-    return await this.#slots.run(owner, this.#signal, async () => {
+    const run = this.#slots.run(owner, this.#signal, async () => {
       const results = new Map<TreePath, Result>();
       for (const path of paths) results.set(path, await this.#survey(owner, path));
       return results;
     });
+    const ended = run.catch(() => undefined).then(() => setImmediate());
+    this.#running.set(owner, ended);
+    return await run.finally(() => this.#running.delete(owner));
   }
 }

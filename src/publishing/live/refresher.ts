@@ -240,12 +240,12 @@ export class Refresher implements FileRefresher {
     let first = this.#firstSurveyOf(suite);
     const isFirst = !suite.surveyed && first === undefined;
     if (isFirst) first = this.#beginFirstSurvey(suite);
+    // A poll is content with a first survey that a ping has begun just before.
+    const joined = wanted === suitePath(name) && (isFirst || patience === "bounded") ? first : undefined;
     // Some of the changes may be published before the others.
-    const isWhole = isFirst && wanted === suitePath(name);
-    const seen: FileChange[] = isWhole && first !== undefined ? first.seen : [];
-    const surveyed = isWhole ? first?.all : this.#surveyAll(this.#knownAbove(wanted), wanted, seen);
-    if (surveyed !== undefined && (patience === "all" || (await endsWithin(surveyed, inspectionPatienceMs))))
-      await surveyed;
+    const seen: FileChange[] = joined?.seen ?? [];
+    const surveyed = joined?.all ?? this.#surveyWanted(wanted, seen);
+    if (patience === "all" || (await endsWithin(surveyed, inspectionPatienceMs))) await surveyed;
     if (first !== undefined) await this.#untilPublishable(first);
     try {
       const published = await publisher.publish(name, wanted);
@@ -306,6 +306,25 @@ export class Refresher implements FileRefresher {
   /** Whether a publication of an earlier run must not be replaced yet by one with fewer packages. */
   #isPatient(): boolean {
     return this.#options.now() - this.#startedMs < restartPatienceMs;
+  }
+
+  /** Surveys a path, with the new directories above it. */
+  async #surveyWanted(wanted: TreePath, seen: FileChange[]): Promise<void> {
+    let at = this.#knownAbove(wanted);
+    // A survey of directories above must end before another one of them begins. Afterwards they are known: otherwise a
+    // ping soon after a start would survey the whole suite a second time.
+    for (let present = this.#surveyAbove(at, wanted); present !== undefined; present = this.#surveyAbove(at, wanted)) {
+      await present;
+      const below = this.#knownAbove(wanted);
+      if (below === at) break;
+      at = below;
+    }
+    await this.#surveyAll(at, wanted, seen);
+  }
+
+  /** Resolves when the present survey of directories above a wanted path has ended; undefined if there is none. */
+  #surveyAbove(at: TreePath, wanted: TreePath): Promise<unknown> | undefined {
+    return at === wanted ? undefined : this.#surveys.present(this.#ownerOf(at));
   }
 
   /**

@@ -234,6 +234,65 @@ test("a refresh of the whole tree after a restart omits nothing that an earlier 
   expect(await packageNames(served)).toEqual(["first 1.0-1"]);
 });
 
+test("a ping during the first survey after a restart lists only its own file, after the survey", async () => {
+  const { promise: gone, resolve: letGo } = withResolvers<void>();
+  const listed: TreePath[] = [];
+  let isSlow = false;
+  const wrap = (tree: Tree): Tree => ({
+    open: (...asked) => tree.open(...asked),
+    async look(path, signal) {
+      const node = await tree.look(path, signal);
+      listed.push(path);
+      // The listing has been made, so it lacks what is uploaded from now on.
+      if (isSlow && path === place) await gone;
+      return node;
+    },
+  });
+  const served = new ServedFolder({ wrap });
+  await put(served, place, "old");
+  await served.ping();
+  await served.restart();
+  isSlow = true;
+  listed.length = 0;
+  const first = served.ping();
+  await vi.waitFor(() => expect(listed).toContain(place));
+  const path = await put(served, place, "new");
+  const ping = served.ping(path);
+  expect(await isPending(ping)).toBe(true);
+  letGo();
+  expect((await ping).added).toContain(path);
+  await first;
+  expect(listed.filter((each) => each === place)).toEqual([place]);
+  expect(listed.filter((each) => each === "dists/sid")).toHaveLength(1);
+  expect(await packageNames(served)).toEqual(["new 1.0-1", "old 1.0-1"]);
+});
+
+test("a poll at the start does not survey a suite again that a ping has just begun to survey", async () => {
+  const gates = new Map(["dists", place].map((path) => [path, withResolvers<void>()]));
+  const listed: TreePath[] = [];
+  const wrap = (tree: Tree): Tree => ({
+    open: (...asked) => tree.open(...asked),
+    async look(path, signal) {
+      listed.push(path);
+      await gates.get(path)?.promise;
+      return await tree.look(path, signal);
+    },
+  });
+  const served = new ServedFolder({ wrap });
+  const path = await put(served, place, "hello");
+  const polled = served.repository.start(3600);
+  await vi.waitFor(() => expect(listed).toContain("dists"));
+  const ping = served.ping(path);
+  await vi.waitFor(() => expect(listed).toContain(place));
+  gates.get("dists")?.resolve();
+  expect(await isPending(polled)).toBe(true);
+  gates.get(place)?.resolve();
+  expect((await ping).added).toEqual([path]);
+  expect(await polled).toBeUndefined();
+  expect(listed.filter((each) => each === place)).toEqual([place]);
+  expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+});
+
 test("the number of pings that wait for one directory is limited", async () => {
   const { served, slow, letGo } = slowed();
   await put(served, alice, "first");
