@@ -7,7 +7,7 @@ import { coveringPath, isWithin, lastName } from "../base/names.ts";
 import { itemsPerStep } from "../base/steps.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { FileEntry, OtherEntry } from "../storage/tree.ts";
-import type { Examined, Examiner } from "./examiner.ts";
+import type { Examined, ExaminedFile, Examiner } from "./examiner.ts";
 import type { CatalogFile } from "./files/catalog-file.ts";
 import { digestOf, inspectionKeyOf, isSettled, kindOf, LeanEntry, partPaths } from "./files/catalog-file.ts";
 import { FileIndex } from "./files/file-index.ts";
@@ -263,7 +263,8 @@ export class Catalog {
       if (after !== this.file(path) && !isPart) examined.set(path, after);
       return after;
     };
-    await forEachConcurrent(possiblyNew, concurrentExaminations, async (path) => {
+    const others = await this.#takeStored(survey, possiblyNew, examined);
+    await forEachConcurrent(others, concurrentExaminations, async (path) => {
       const entry = survey.files.get(path);
       if (entry === undefined) return;
       // Each `await` of the few hundred thousand that a large repository needs after a restart takes CPU.
@@ -281,6 +282,35 @@ export class Catalog {
       }
       if (!examined.has(path)) undecided.delete(path);
     });
+  }
+
+  /**
+   * Takes binary packages that the catalog does not know yet from the inspection store: after a restart, nearly all.
+   * @param examined receives them
+   * @returns the other paths
+   */
+  async #takeStored(
+    { files }: Survey,
+    possiblyNew: readonly TreePath[],
+    examined: Map<TreePath, CatalogFile>,
+  ): Promise<readonly TreePath[]> {
+    const others: TreePath[] = [];
+    for (let at = 0; at < possiblyNew.length; at += itemsPerStep) {
+      await this.#yieldNow();
+      const wanted: ExaminedFile[] = [];
+      for (const path of possiblyNew.slice(at, at + itemsPerStep)) {
+        const entry = files.get(path);
+        const isWanted = entry?.kind === "file" && !hasMetadata(entry) && this.file(path) === undefined;
+        if (isWanted && packageKindOf(lastName(path)) === "binary") wanted.push({ path, entry, kind: "binary" });
+        else others.push(path);
+      }
+      for (const [index, finding] of this.#examiner.storedFindings(wanted).entries()) {
+        const { path, entry } = wanted[index] as ExaminedFile;
+        if (finding === undefined) others.push(path);
+        else examined.set(path, this.#fileOf(path, entry, undefined, { finding, claimed: false }));
+      }
+    }
+    return others;
   }
 
   /**

@@ -50,9 +50,9 @@ export interface ContentInspector {
 /** Where an inspection comes from; "shared": another server of the same tree. */
 export type InspectionSource = "entry" | "store" | "shared" | "read";
 
-/** Receives the source of each inspection, and each rejection of an entry's metadata. */
+/** Receives the sources of inspections, and each rejection of an entry's metadata. */
 export interface ExaminerObserver {
-  inspected(source: InspectionSource): void;
+  inspected(source: InspectionSource, count?: number): void;
   /** The metadata cannot be parsed, or the bytes differ from it. */
   metadataRejected(reason: "malformed" | "mismatch"): void;
 }
@@ -167,6 +167,24 @@ export class Examiner {
     if (claim !== undefined && claimKey === undefined && !isUntrusted) return await this.#acceptClaim(claim);
     const { finding } = await this.#readOnce(file, keyOfBytes, signal);
     return { finding: await this.#compared(keyOfBytes, finding, claim), claimed: false };
+  }
+
+  /**
+   * Finds what `examine` would find of files without metadata, if their inspections are stored. It does so without
+   * promises, which take longer than everything else.
+   * @returns the findings in the order of the files, undefined for those that must be examined
+   */
+  storedFindings(files: readonly ExaminedFile[]): readonly (Finding | undefined)[] {
+    const mayBeUntrusted = this.#inspectionStore.hasUntrusted();
+    const findings = files.map(({ entry: { content }, kind }) => {
+      // Computing it hashes the content id.
+      const key = content?.key;
+      if (key === undefined || (mayBeUntrusted && this.#inspectionStore.isUntrusted(key))) return undefined;
+      return this.#inspectionStore.finding(bytesKey(kind, key));
+    });
+    const count = findings.reduce((sum, finding) => (finding === undefined ? sum : sum + 1), 0);
+    if (count > 0) this.#observer.inspected("store", count);
+    return findings;
   }
 
   /** @returns the result of `examine` if it comes from the entry's metadata; undefined otherwise */

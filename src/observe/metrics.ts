@@ -308,7 +308,7 @@ function publishingMetrics({
     for (const reason of Object.values(reasonLabels)) refusals.inc({ repository, reason }, 0);
     for (const verdict of Object.values(verdictLabels)) audits.inc({ repository, verdict }, 0);
     return {
-      inspected: (source) => inspections.inc({ repository, source: sourceLabels[source] }),
+      inspected: (source, count = 1) => inspections.inc({ repository, source: sourceLabels[source] }, count),
       metadataRejected: (reason) => refusals.inc({ repository, reason: reasonLabels[reason] }),
       audited: (verdict) => audits.inc({ repository, verdict: verdictLabels[verdict] }),
       pending: (suite, sources) => pendingSources.set({ repository, suite: nameOf(suite) }, sources),

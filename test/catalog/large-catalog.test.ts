@@ -46,6 +46,7 @@ class FakeExaminer {
     const finding = findingOf({ kind: "binary", sizeBytes: 1, digests, builtAtSeconds: 1, control });
     return { claimed: claimRecord === undefined, finding };
   }
+  storedFindings = (files: readonly unknown[]): readonly undefined[] => files.map(() => undefined);
   async examineWords(): Promise<undefined> {}
   async doubt(): Promise<void> {}
 }

@@ -120,6 +120,13 @@ export class InspectionStore {
     return this.#records.doesExist(`${schema}/doubt/${contentKey}`);
   }
 
+  /** Whether any content is marked untrusted. */
+  hasUntrusted(): boolean {
+    // "0" is the character after "/".
+    const [key] = this.#records.getKeys({ start: `${schema}/doubt/`, end: `${schema}/doubt0`, limit: 1 });
+    return key !== undefined;
+  }
+
   /** Returns the mark of another server that was last taken over for this content. */
   takenMark(contentKey: string): string | undefined {
     return this.#records.get(`${schema}/mark/${contentKey}`)?.toString();

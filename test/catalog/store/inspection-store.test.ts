@@ -186,3 +186,16 @@ test("records that version 0.1.0 wrote, without checksums, are read", async () =
   });
   expect([plain(again.finding("old")), again.get("old")]).toEqual(before);
 });
+
+test("a content stays marked untrusted, also after a restart, until its bytes were read", async () => {
+  const disk = aDisk();
+  const store = await disk.inspectionStore(["sha256"]);
+  await store.put("binary/content", binary);
+  expect(store.hasUntrusted()).toBe(false);
+  await store.markUntrusted("content");
+  const again = await disk.inspectionStore(["sha256"]);
+  expect(again.hasUntrusted()).toBe(true);
+  expect(["content", "another"].map((key) => again.isUntrusted(key))).toEqual([true, false]);
+  await again.clearUntrusted("content");
+  expect(again.hasUntrusted()).toBe(false);
+});

@@ -68,7 +68,8 @@ test("after a restart, the last publication and its packages are served before t
 
 test("no file is read twice, not even after a restart, and a refresh of one file reads only that file", async () => {
   const sources: string[] = [];
-  const served = new ServedFolder({ observer: { inspected: (from) => sources.push(from) } });
+  const inspected = (from: string, count = 1) => void sources.push(...Array.from({ length: count }, () => from));
+  const served = new ServedFolder({ observer: { inspected } });
   for (const name of ["a", "b"])
     served.put(`${amd64}/${name}.deb`, await aDeb({ package: name, architecture: "amd64" }));
   await served.ping();
