@@ -74,8 +74,8 @@ export class SegmentedList<T extends Ordered> {
   }
 
   /** As `build`, in steps. */
-  static building<T extends Ordered>(items: Iterable<T>, cut: Cut = defaultCut): Steps<SegmentedList<T>> {
-    return new SegmentedList<T>(cut, [], []).applying({ removed: [], added: items });
+  static *building<T extends Ordered>(items: Iterable<T>, cut: Cut = defaultCut): Steps<SegmentedList<T>> {
+    return yield* new SegmentedList<T>(cut, [], []).#withTail([], yield* inOrder([...items]), new Map());
   }
 
   /** In the order of the index; they contain every item once. */
@@ -115,13 +115,46 @@ export class SegmentedList<T extends Ordered> {
     for (const segment of this.#open) opened.set(keyOf(segment.id, segment.items), segment);
     const open = this.#open.flatMap((segment) => segment.items);
     const tail = yield* merge(open, edits, made, edits.length);
-    const large = yield* split([...carried, ...tail], this.#cut.large, "large");
-    const small = yield* split(large.rest, this.#cut.small, "small");
-    for (const run of large.ended) closed.push(yield* segmentOf(run, opened));
-    const segments: Segment<T>[] = [];
-    for (const run of [...small.ended, small.rest]) if (run.length > 0) segments.push(yield* segmentOf(run, opened));
-    return new SegmentedList(this.#cut, closed, segments);
+    return yield* this.#withTail(closed, [...carried, ...tail], opened);
   }
+
+  /**
+   * Cuts the items after some segments.
+   * @param opened the segments that may be among the new ones, by their keys
+   */
+  *#withTail(
+    closed: readonly Segment<T>[],
+    tail: readonly T[],
+    opened: ReadonlyMap<string, Segment<T>>,
+  ): Steps<SegmentedList<T>> {
+    const large = yield* split(tail, this.#cut.large, "large");
+    const small = yield* split(large.rest, this.#cut.small, "small");
+    const all = [...closed];
+    for (const run of large.ended) all.push(yield* segmentOf(run, opened));
+    const open: Segment<T>[] = [];
+    for (const run of [...small.ended, small.rest]) if (run.length > 0) open.push(yield* segmentOf(run, opened));
+    return new SegmentedList(this.#cut, all, open);
+  }
+}
+
+/** The items in order, of those with the same position the last one. */
+function* inOrder<T extends Ordered>(items: readonly T[]): Steps<readonly T[]> {
+  // Most comparisons need the times only. In one array they are found faster than through the items.
+  const times = new Float64Array(items.length);
+  for (const [index, item] of items.entries()) {
+    times[index] = item.linkedAtMs;
+    if (index % itemsPerStep === 0) yield;
+  }
+  const compare = (a: number, b: number): number =>
+    (times[a] ?? 0) - (times[b] ?? 0) || compareOrdered(items[a] as T, items[b] as T);
+  const positions = yield* sorted([...items.keys()], compare);
+  const found: T[] = [];
+  for (const [index, position] of positions.entries()) {
+    const next = positions[index + 1];
+    if (next === undefined || compare(position, next) !== 0) found.push(items[position] as T);
+    if (index % itemsPerStep === 0) yield;
+  }
+  return found;
 }
 
 interface Edit<T> {
