@@ -1,4 +1,5 @@
 // Measures how long the main thread was blocked by a single piece of work.
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
@@ -23,4 +24,33 @@ export async function longestBlockMs(work: () => unknown): Promise<number> {
     clearInterval(timer);
   }
   return longestMs;
+}
+
+/**
+ * Runs some work and returns the longest time, in ms, that the main thread computed between two ticks of a timer of one
+ * millisecond. It is CPU time of this thread, so it does not grow if the machine is busy.
+ */
+export async function longestComputingMs(work: () => unknown): Promise<number> {
+  let longestMs = 0;
+  let lastMs = mainThreadMs();
+  const look = () => {
+    const nowMs = mainThreadMs();
+    longestMs = Math.max(longestMs, nowMs - lastMs);
+    lastMs = nowMs;
+  };
+  const timer = setInterval(look, 1);
+  try {
+    await work();
+    await sleep(1);
+    look();
+  } finally {
+    clearInterval(timer);
+  }
+  return longestMs;
+}
+
+/** The CPU time of the main thread of this process. It has the id of the process. */
+function mainThreadMs(): number {
+  const [nanoseconds] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ");
+  return Number(nanoseconds) / 1e6;
 }

@@ -17,7 +17,7 @@ import type { Publications } from "../../src/web/data/publications.ts";
 import { listedSegments, publicPath, uploadOf } from "../../src/web/data/publications.ts";
 import type { Cut, Filters } from "../../src/web/data/repository-data.ts";
 import { relationFields } from "../../src/web/data/repository-data.ts";
-import { stanzaRows } from "../../src/web/data/stanza-rows.ts";
+import { stanzaRows, translationsIn } from "../../src/web/data/stanza-rows.ts";
 
 interface Indexed {
   readonly row: ListedRow;
@@ -106,6 +106,18 @@ export class ScannedIndex implements PackageIndex {
         ];
       }),
     );
+  }
+
+  async descriptions(md5s: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const found = new Map<string, string>();
+    for (const suite of this.#publications.current()) {
+      for (const { id, kind } of listedSegments(suite.manifest)) {
+        if (kind !== "translation") continue;
+        for (const { md5, text } of translationsIn(suite.repository.segments.read(id, "plain")))
+          if (md5s.includes(md5)) found.set(md5, text);
+      }
+    }
+    return found;
   }
 
   async uploads({

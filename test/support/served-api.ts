@@ -1,4 +1,4 @@
-// The JSON API, the feeds and the badges of a served folder, over HTTP, with the real thread of the index of packages.
+// The pages, the API, the feeds and the badges of a served folder, over HTTP, with the real thread of the index.
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
@@ -7,6 +7,7 @@ import { addApi } from "../../src/web/api/api-routes.ts";
 import { Publications } from "../../src/web/data/publications.ts";
 import { PublishedData } from "../../src/web/data/published-data.ts";
 import { addFeeds } from "../../src/web/feeds/feed-routes.ts";
+import { addPages } from "../../src/web/pages/page-routes.ts";
 import { IndexThread } from "../../src/web/search/index-thread.ts";
 import { SearchIndex } from "../../src/web/search/search-index.ts";
 import type { ServedFolder } from "./served-folder.ts";
@@ -19,8 +20,13 @@ export async function servedApi(served: ServedFolder, options: Partial<AppOption
   const publications = new Publications([{ repository }]);
   const index = new SearchIndex({ publications, thread, file: join(state, "search.sqlite"), log: silentLog });
   const data = new PublishedData({ repository, publications, index, keys: [] });
+  const nowSeconds = () => Date.now() / 1000;
   const app = await startApp([repository], {
-    furtherRoutes: async () => [addFeeds([data], () => Date.now() / 1000), addApi([data], "1")],
+    furtherRoutes: async () => [
+      addFeeds([data], nowSeconds),
+      addPages([{ repository, data }], nowSeconds),
+      addApi([data], "1"),
+    ],
     ...options,
   });
   onTestFinished(async () => {

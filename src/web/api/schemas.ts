@@ -111,7 +111,13 @@ const hiddenPackage = z.object({
 export const packageDetail = z.object({
   name: text,
   newest: optional(packageVersion),
-  suites: list(z.object({ suite: text, versions: list(packageVersion) })),
+  suites: list(
+    z.object({
+      suite: text,
+      versions: list(packageVersion),
+      moreVersions: count.describe("The number of older versions that are not listed here."),
+    }),
+  ),
   dependents: cutOf(dependent),
   hidden: cutOf(hiddenPackage),
   earlier: cutOf(

@@ -83,6 +83,8 @@ export interface PackageIndex {
   dependents(names: readonly string[], slice: Slice, signal: AbortSignal): Promise<Cut<DependentRow>>;
   /** For each of these names, the suites that list such a package, and the packages that provide it. */
   resolve(names: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, ResolvedName>>;
+  /** The whole descriptions in Translation-en with these MD5 digests, by digest. */
+  descriptions(md5s: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
   /** All rows, the most recently uploaded first, or those at or below a directory. */
   uploads(query: UploadSearch, signal: AbortSignal): Promise<Cut<ListedRow>>;
   /** The directories in the tree that contain listed packages. */

@@ -1,8 +1,10 @@
 // The history of a repository: its snapshots, their differences, and earlier versions of packages.
 import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
+import { runSteps } from "../../base/steps.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import type { ListedPackage, PublicationChanges } from "../../publishing/build/publication-changes.ts";
-import { changesBetween } from "../../publishing/build/publication-changes.ts";
+import { changesBetween, segmentsThatDiffer } from "../../publishing/build/publication-changes.ts";
 import type { ServedRepository } from "../../publishing/served-repository.ts";
 import type { Manifest } from "../../publishing/store/publication.ts";
 import { cut, pageOf, pageOfAll, sliceOf } from "./cursors.ts";
@@ -12,7 +14,6 @@ import type { CurrentSuite, Publications } from "./publications.ts";
 import type {
   Cut,
   Diff,
-  Difference,
   DiffQuery,
   DiffSide,
   EarlierVersion,
@@ -26,6 +27,11 @@ import { BadQuery } from "./repository-data.ts";
 
 /** The most snapshots of each suite that are searched for earlier versions of a package. */
 const maxSnapshotsSearched = 50;
+/**
+ * The most segments that are compared for them, each of some hundred packages. So what snapshots with many changes need
+ * is bounded, and less than what is kept in memory.
+ */
+const maxSegmentsCompared = 300;
 /** The most entries of changes that are kept in memory. */
 const maxChangesKept = 200_000;
 /** The most packages that the changes of a snapshot name. */
@@ -60,7 +66,7 @@ export class PublicationHistory {
       const manifest = at?.repository.publication(one.suite, one.id);
       const older = next?.suite === one.suite ? at?.repository.publication(next.suite, next.id) : undefined;
       if (at === undefined || manifest === undefined) continue;
-      const changes = older && (await this.#changesBetween(at, older, manifest));
+      const changes = older && (await this.#changesBetween(at, older, manifest, signal));
       const { id, servedSeconds, isCurrent, pins } = one;
       const { binaryPackages, sourcePackages } = manifest;
       entries.push({
@@ -82,26 +88,27 @@ export class PublicationHistory {
     const slice = sliceOf(page);
     const [before, after] = [this.#sideOf(from), this.#sideOf(to)];
     if (before === undefined || after === undefined) return undefined;
-    signal.throwIfAborted();
-    const changes = await this.#changesBetween(before.at, before.manifest, after.manifest, after.at);
-    const differences = differencesOf(changes);
-    const count = (kind: Difference["kind"]) => differences.filter((one) => one.kind === kind).length;
-    return {
-      ...pageOfAll(slice, differences),
-      from: before.side,
-      to: after.side,
-      counts: { added: count("added"), removed: count("removed"), changed: count("changed") },
-    };
+    const changes = await this.#changesBetween(before.at, before.manifest, after.manifest, signal, after.at);
+    const differences = await runSteps(differencesOf(changes), yieldToEventLoop(signal));
+    const counts = { added: 0, removed: 0, changed: 0 };
+    for (const { kind } of differences) counts[kind] += 1;
+    return { ...pageOfAll(slice, differences), from: before.side, to: after.side, counts };
   }
 
   /**
-   * Returns the versions of a package in snapshots that are not current, the newest snapshot first.
+   * Returns the versions of a package in snapshots that are not current, the newest snapshot first. It looks into the
+   * newest snapshots: as many as it can compare with a bounded effort.
    * @param rows the current ones of the package
    */
-  async earlierVersions(name: string, rows: readonly ListedRow[]): Promise<readonly EarlierVersion[]> {
+  async earlierVersions(
+    name: string,
+    rows: readonly ListedRow[],
+    signal: AbortSignal,
+  ): Promise<readonly EarlierVersion[]> {
     const current = new Set(rows.map(({ suite, version, architecture }) => [suite, version, architecture].join(" ")));
     const found = new Map<string, EarlierVersion>();
     const counts = new Map<string, number>();
+    let segments = 0;
     const all = [...this.#repository.snapshots()];
     for (const [at, newer] of all.entries()) {
       const older = all[at + 1];
@@ -111,7 +118,10 @@ export class PublicationHistory {
       if (older?.suite !== newer.suite || suite === undefined || count > maxSnapshotsSearched) continue;
       const [before, after] = [older, newer].map(({ id }) => suite.repository.publication(newer.suite, id));
       if (before === undefined || after === undefined) continue;
-      const { removed } = await this.#changesBetween(suite, before, after);
+      const { onlyOlder, onlyNewer } = segmentsThatDiffer(before, after);
+      segments += onlyOlder.length + onlyNewer.length;
+      if (segments > maxSegmentsCompared) break;
+      const { removed } = await this.#changesBetween(suite, before, after, signal);
       for (const { package: changed, version, architecture, component } of removed) {
         const key = [suite.publicName, version, architecture].join(" ");
         if (changed !== name || architecture === "source" || current.has(key) || found.has(key)) continue;
@@ -132,6 +142,7 @@ export class PublicationHistory {
     at: CurrentSuite,
     older: Manifest,
     newer: Manifest,
+    signal: AbortSignal,
     other: CurrentSuite = at,
   ): Promise<PublicationChanges> {
     const key = [at.publicName, older.id, other.publicName, newer.id].join(" ");
@@ -141,7 +152,7 @@ export class PublicationHistory {
       read: (id: string) =>
         (at.repository.segments.sizesOf(id) === undefined ? other : at).repository.segments.read(id, "plain"),
     };
-    const changes = await this.#comparing(() => changesBetween(older, newer, segments));
+    const changes = await this.#comparing(() => changesBetween(older, newer, segments, signal));
     this.#changes.set(key, changes);
     return changes;
   }

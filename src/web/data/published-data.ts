@@ -1,21 +1,15 @@
 // Answers queries about a repository, from its publications, its index of packages and its status.
 
-import { LRUCache } from "lru-cache";
 import type { RepositoryName, TreePath } from "../../base/names.ts";
 import { lastName, parentPath, pathNames, tryParseTreePath } from "../../base/names.ts";
 import { realPathOf } from "../../catalog/layout/flat-tree.ts";
-import { sourceRelations } from "../../debian/apt-fields.ts";
-import type { Stanza } from "../../debian/stanza.ts";
-import { fieldOf } from "../../debian/stanza.ts";
 import { compareVersions } from "../../debian/version.ts";
 import type { PendingFile, RejectedFile, ServedRepository } from "../../publishing/served-repository.ts";
 import { cut, pageOf, pageOfAll, sliceOf } from "./cursors.ts";
-import type { ListedRow, PackageIndex, ResolvedName } from "./package-index.ts";
-import type { WrittenRelations } from "./package-texts.ts";
-import { readDescription, readPerson, readPersons, readRelationFields, readWebAddress } from "./package-texts.ts";
+import type { ListedRow, PackageIndex } from "./package-index.ts";
+import { readRelationFields } from "./package-texts.ts";
 import { PublicationHistory } from "./publication-history.ts";
 import type { CurrentSuite, Publications } from "./publications.ts";
-import { publicPath } from "./publications.ts";
 import { rejectAdvice } from "./reject-advice.ts";
 import type {
   Budget,
@@ -39,25 +33,18 @@ import type {
   PendingUpload,
   Reject,
   RejectQuery,
-  RelationField,
   RepositoryData,
   RepositoryHealth,
   Snapshot,
   SnapshotQuery,
   SourceDetail,
-  SourcePackageVersion,
   SourceVersion,
   Upload,
   UploadQuery,
 } from "./repository-data.ts";
-import {
-  BadQuery,
-  maxChangelogCharacters,
-  maxListedEntries,
-  maxSearchCharacters,
-  relationFields,
-} from "./repository-data.ts";
-import { sourceFiles, stanzaAt, translationIn } from "./stanza-rows.ts";
+import { BadQuery, maxChangelogCharacters, maxListedEntries, maxSearchCharacters } from "./repository-data.ts";
+import { secondsOf } from "./seconds.ts";
+import { namesIn, VersionDetails } from "./version-details.ts";
 
 export interface PublishedDataOptions {
   readonly repository: ServedRepository;
@@ -68,22 +55,15 @@ export interface PublishedDataOptions {
   readonly grid?: () => GridHealth;
 }
 
-/** The most characters of descriptions that are kept in memory. */
-const maxDescriptionCharacters = 2 ** 20;
 /** The most dependents and other entries that a detail shows of each list. */
 const maxEntriesInDetail = 100;
-const maxProviders = 10;
 
 export class PublishedData implements RepositoryData {
   readonly name: RepositoryName;
   readonly #options: PublishedDataOptions;
   readonly #publications: Publications;
   readonly #index: PackageIndex;
-  /** Descriptions of Translation-en by their MD5: finding one reads up to the whole index. */
-  readonly #descriptions = new LRUCache<string, string>({
-    maxSize: maxDescriptionCharacters,
-    sizeCalculation: (text) => 1 + text.length,
-  });
+  readonly #versions: VersionDetails;
   readonly #history: PublicationHistory;
 
   constructor(options: PublishedDataOptions) {
@@ -92,6 +72,8 @@ export class PublishedData implements RepositoryData {
     this.#publications = options.publications;
     this.#index = options.index;
     this.#history = new PublicationHistory(options.repository, options.publications);
+    const builderOf = (directory: string): string | undefined => this.#builderOf(directory);
+    this.#versions = new VersionDetails({ ...options, builderOf });
   }
 
   async filters(signal: AbortSignal): Promise<Filters> {
@@ -121,9 +103,9 @@ export class PublishedData implements RepositoryData {
 
   async package(name: string, signal: AbortSignal): Promise<PackageDetail | undefined> {
     const rows = await this.#index.binaries(name, signal);
-    const suites = await this.#suitesOf(rows, (each) => this.#versionsOf(each, signal));
+    const suites = await this.#versions.ofPackage(rows, signal);
     const hidden = this.#hidden(name);
-    const earlier = await this.#history.earlierVersions(name, rows);
+    const earlier = await this.#history.earlierVersions(name, rows, signal);
     if (rows.length === 0 && hidden.length === 0 && earlier.length === 0) return undefined;
     const newest = suites.flatMap(({ versions }) => versions).toSorted(newestVersionFirst)[0];
     const { entries, total } = await this.dependents(name, { limit: maxEntriesInDetail }, signal);
@@ -140,7 +122,7 @@ export class PublishedData implements RepositoryData {
   async dependents(name: string, query: PageQuery, signal: AbortSignal): Promise<Page<Dependent>> {
     const slice = sliceOf(query);
     const rows = await this.#index.binaries(name, signal);
-    const provided = rows.flatMap((row) => namesIn(readRelationFields(this.#stanzaOf(row) ?? [], ["Provides"])));
+    const provided = rows.flatMap((row) => namesIn(readRelationFields(this.#versions.stanzaOf(row), ["Provides"])));
     const names = [...new Set([name, ...provided])].slice(0, maxEntriesInDetail);
     const { entries, total } = await this.#index.dependents(names, slice, signal);
     const dependents = entries.map(({ row, field, on }) => ({
@@ -191,10 +173,7 @@ export class PublishedData implements RepositoryData {
   async source(name: string, signal: AbortSignal): Promise<SourceDetail | undefined> {
     const { sources, built } = await this.#index.source(name, signal);
     if (sources.length === 0 && built.entries.length === 0) return undefined;
-    const suites = await this.#suitesOf(sources, async (rows) => {
-      const versions = await Promise.all(rows.map((row) => this.#sourceVersionOf(row, signal)));
-      return versions.toSorted((a, b) => compareVersions(b.version, a.version));
-    });
+    const suites = await this.#versions.ofSource(sources, signal);
     const binaries = built.entries.map(({ name: binary, suite, version }) => ({ name: binary, suite, version }));
     const distinct = new Map(binaries.map((one) => [Object.values(one).join(" "), one]));
     // Those of several architectures count as one.
@@ -311,127 +290,6 @@ export class PublishedData implements RepositoryData {
     return [suites.map(({ id }) => id).join(), rejected.length, pending.length, lastError, notReady, notices].join(
       "\n",
     );
-  }
-
-  async #suitesOf<Version>(
-    rows: readonly ListedRow[],
-    versionsOf: (rows: readonly ListedRow[]) => Promise<readonly Version[]>,
-  ): Promise<readonly { readonly suite: string; readonly versions: readonly Version[] }[]> {
-    const names = [...new Set(rows.map(({ suite }) => suite))].toSorted();
-    return await Promise.all(
-      names.map(async (suite) => ({ suite, versions: await versionsOf(rows.filter((row) => row.suite === suite)) })),
-    );
-  }
-
-  /** The versions of a package in one suite, the newest first. */
-  async #versionsOf(rows: readonly ListedRow[], signal: AbortSignal): Promise<readonly PackageVersion[]> {
-    const groups = new Map<string, ListedRow[]>();
-    for (const row of rows) {
-      const key = `${row.component} ${row.version}`;
-      groups.set(key, [...(groups.get(key) ?? []), row]);
-    }
-    const versions = await Promise.all(
-      [...groups.values()].map(async (group) => await this.#versionOf(group.toSorted(byArchitecture), signal)),
-    );
-    return versions.toSorted(newestVersionFirst);
-  }
-
-  async #versionOf(rows: readonly ListedRow[], signal: AbortSignal): Promise<PackageVersion> {
-    const [row] = rows;
-    if (row === undefined) throw new Error("a version has at least one file");
-    const stanza = this.#stanzaOf(row) ?? [];
-    const phased = Number(fieldOf(stanza, "Phased-Update-Percentage") ?? Number.NaN);
-    return {
-      suite: row.suite,
-      component: row.component,
-      version: row.version,
-      source: { name: row.source, version: row.sourceVersion },
-      section: row.section || undefined,
-      priority: fieldOf(stanza, "Priority"),
-      isEssential: fieldOf(stanza, "Essential") === "yes",
-      maintainer: readPerson(fieldOf(stanza, "Maintainer")),
-      homepage: readWebAddress(fieldOf(stanza, "Homepage")),
-      description: readDescription(this.#descriptionOf(row, stanza)),
-      relations: await this.#resolved(readRelationFields(stanza, relationFields), row.suite, signal),
-      files: rows.map((each) => ({
-        architecture: each.architecture,
-        path: each.path,
-        sizeBytes: each.sizeBytes,
-        installedBytes: installedBytesOf(fieldOf(this.#stanzaOf(each) ?? [], "Installed-Size")),
-        sha256: each.sha256,
-        uploadedSeconds: secondsOf(each.uploadedMs),
-        builder: this.#builderOf(each.directory),
-        isForInstaller: each.isForInstaller,
-      })),
-      phasedPercent: phased < 100 ? phased : undefined,
-    };
-  }
-
-  async #sourceVersionOf(row: ListedRow, signal: AbortSignal): Promise<SourcePackageVersion> {
-    const suite = this.#publications.find(row.suite);
-    const stanza = this.#stanzaOf(row) ?? [];
-    const list = (name: string, separator: RegExp) =>
-      (fieldOf(stanza, name) ?? "").split(separator, maxListedEntries).flatMap((one) => one.trim() || []);
-    return {
-      suite: row.suite,
-      component: row.component,
-      version: row.version,
-      section: row.section || undefined,
-      maintainer: readPerson(fieldOf(stanza, "Maintainer")),
-      uploaders: readPersons(fieldOf(stanza, "Uploaders")),
-      homepage: readWebAddress(fieldOf(stanza, "Homepage")),
-      vcsBrowser: readWebAddress(fieldOf(stanza, "Vcs-Browser")),
-      standardsVersion: fieldOf(stanza, "Standards-Version"),
-      architectures: list("Architecture", /\s+/),
-      binaries: list("Binary", /,/),
-      relations: await this.#resolved(readRelationFields(stanza, sourceRelations), row.suite, signal),
-      files: sourceFiles(stanza).map(({ path, sizeBytes, sha256 }) => ({
-        name: path.slice(path.lastIndexOf("/") + 1),
-        path: suite === undefined ? path : publicPath(suite, path),
-        sizeBytes,
-        sha256,
-      })),
-      uploadedSeconds: secondsOf(row.uploadedMs),
-      builder: this.#builderOf(row.directory),
-    };
-  }
-
-  /** The stanza of a row; undefined if its segment is no longer kept. */
-  #stanzaOf({ suite, place }: ListedRow) {
-    const at = this.#publications.find(suite);
-    if (at?.repository.segments.sizesOf(place.segment) === undefined) return undefined;
-    return stanzaAt(at.repository.segments.read(place.segment, "plain"), place);
-  }
-
-  /** The whole description of a package, which may be in Translation-en. */
-  #descriptionOf({ suite, component }: ListedRow, stanza: Stanza): string {
-    const own = fieldOf(stanza, "Description") ?? "";
-    const md5 = fieldOf(stanza, "Description-md5");
-    const at = this.#publications.find(suite);
-    if (md5 === undefined || at === undefined) return own;
-    const known = this.#descriptions.get(md5);
-    if (known !== undefined) return known;
-    const directory = component === "" ? "i18n" : `${component}/i18n`;
-    const index = at.manifest.indices.find((each) => each.name === "Translation-en" && each.directory === directory);
-    for (const { id } of index?.segments ?? []) {
-      const found = translationIn(at.repository.segments.read(id, "plain"), md5);
-      if (found === undefined) continue;
-      this.#descriptions.set(md5, found);
-      return found;
-    }
-    return own;
-  }
-
-  async #resolved(
-    written: readonly WrittenRelations[],
-    suite: string,
-    signal: AbortSignal,
-  ): Promise<readonly RelationField[]> {
-    const known = await this.#index.resolve([...new Set(namesIn(written))].slice(0, maxListedEntries), signal);
-    return written.map(({ field, groups }) => ({
-      field,
-      groups: groups.map((group) => group.map((one) => ({ ...one, ...resolutionOf(known.get(one.name), suite) }))),
-    }));
   }
 
   #hidden(name: string): readonly HiddenPackage[] {
@@ -570,34 +428,11 @@ function summaryOf(rows: readonly ListedRow[]): PackageSummary {
   };
 }
 
-function resolutionOf(known: ResolvedName | undefined, suite: string) {
-  const names = known?.providers.filter((one) => one.suite === suite).map(({ name }) => name) ?? [];
-  const providers = [...new Set(names)].toSorted().slice(0, maxProviders);
-  const isListed = known?.suites.includes(suite) === true;
-  const isElsewhere = known !== undefined && known.suites.length > 0;
-  const resolved = isListed ? "package" : providers.length > 0 ? "provided" : isElsewhere ? "elsewhere" : "unknown";
-  return { resolved, providers } as const;
-}
-
 /** Reads `NAME_VERSION_ARCHITECTURE.deb`; a .dsc has no architecture. */
 function partsOfFileName(path: TreePath) {
   const [, name, version, architecture] = /^([^_]+)_([^_]+)(?:_([^_]+))?\.(?:deb|udeb|dsc)$/.exec(lastName(path)) ?? [];
   return name === undefined ? undefined : { name, version, architecture };
 }
-
-const namesIn = (relations: readonly WrittenRelations[]): readonly string[] =>
-  relations.flatMap(({ groups }) => groups.flatMap((group) => group.map(({ name }) => name)));
-
-const secondsOf = (milliseconds: number): number | undefined =>
-  milliseconds > 0 ? Math.floor(milliseconds / 1000) : undefined;
-
-/** Installed-Size is in KiB. */
-function installedBytesOf(field: string | undefined): number | undefined {
-  return field !== undefined && /^\d{1,12}$/.test(field) ? Number(field) * 1024 : undefined;
-}
-
-const byArchitecture = (a: ListedRow, b: ListedRow): number =>
-  a.architecture < b.architecture ? -1 : a.architecture > b.architecture ? 1 : 0;
 
 const newestVersionFirst = (a: PackageVersion, b: PackageVersion): number =>
   compareVersions(b.version, a.version) || (a.suite < b.suite ? -1 : a.suite > b.suite ? 1 : 0);

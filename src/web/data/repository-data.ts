@@ -182,8 +182,10 @@ export interface PackageDetail {
 
 export interface SuiteVersions {
   readonly suite: string;
-  /** Sorted by Debian's order of versions, the newest first. */
+  /** The newest ones, sorted by Debian's order of versions, the newest first. */
   readonly versions: readonly PackageVersion[];
+  /** The number of older versions that are not in `versions`. */
+  readonly moreVersions: number;
 }
 
 /** One version of a package in one component of one suite. */

@@ -98,17 +98,6 @@ export function* translationsIn(segment: Uint8Array): Iterable<Translation> {
   }
 }
 
-/** The whole description with this MD5 in a segment of Translation-en. */
-export function translationIn(segment: Uint8Array, md5: string): string | undefined {
-  const bytes = asBuffer(segment);
-  const at = bytes.indexOf(`\nDescription-md5: ${md5}\n`);
-  if (at < 0) return undefined;
-  const before = bytes.lastIndexOf("\n\n", at);
-  const after = bytes.indexOf("\n\n", at + 1);
-  const place = { start: before < 0 ? 0 : before + 2, end: after < 0 ? bytes.length : after + 1 };
-  return fieldOf(stanzaAt(bytes, place), "Description-en");
-}
-
 /** The files of a source package, with their paths below the repository's root. */
 export function sourceFiles(stanza: Stanza): readonly { path: string; sizeBytes: number; sha256: string }[] {
   const directory = fieldOf(stanza, "Directory") ?? "";

@@ -7,12 +7,14 @@ import type { UploadPlace } from "../data/publications.ts";
 import { segmentKinds } from "../data/publications.ts";
 import type { RelationField } from "../data/repository-data.ts";
 import { relationFields } from "../data/repository-data.ts";
-import type { StanzaRow } from "../data/stanza-rows.ts";
+import type { StanzaRow, Translation } from "../data/stanza-rows.ts";
 import type { SegmentRef } from "./segment-ref.ts";
 import { segmentKey } from "./segment-ref.ts";
 
 /** The version of the tables. A database of another version is built again. */
 const schemaVersion = 2;
+/** The longest description that is indexed, in characters. */
+const maxIndexedCharacters = 10_000;
 /** The memory for pages of the database, in KiB. The rest is in the page cache of the system. */
 const pageCacheKibibytes = 2048;
 
@@ -36,7 +38,7 @@ CREATE TABLE suite(id INTEGER PRIMARY KEY, name TEXT UNIQUE, publication TEXT);
 CREATE TABLE segment(
   id INTEGER PRIMARY KEY, suite INTEGER, name TEXT, component TEXT, kind TEXT, for_installer INTEGER,
   UNIQUE(suite, component, kind, for_installer, name));
-CREATE TABLE translation(segment INTEGER, md5 TEXT, long TEXT);
+CREATE TABLE translation(segment INTEGER, md5 TEXT, description TEXT);
 CREATE INDEX translation_md5 ON translation(md5);
 CREATE INDEX translation_segment ON translation(segment);
 CREATE TABLE package(id INTEGER PRIMARY KEY, name TEXT UNIQUE);
@@ -69,21 +71,15 @@ export interface IndexedStanza {
   /** With its path below the root of the repository. */
   readonly row: StanzaRow;
   readonly maintainer: string;
-  /** The description without its first line; "" if there is none, or if it is in Translation-en. */
-  readonly long: string;
-  /** Of the description, if it is in Translation-en. */
+  /** Only its first line if the rest is in Translation-en. */
+  readonly description: string;
+  /** Of the whole description, if it is in Translation-en. */
   readonly descriptionMd5: string | undefined;
   /** The names in each depending field. */
   readonly relations: ReadonlyMap<RelationField["field"], readonly string[]>;
   readonly provides: readonly string[];
   /** Of the bytes of the stanza. */
   readonly hash: Uint8Array;
-}
-
-/** A long description in a segment of Translation-en. */
-export interface IndexedTranslation {
-  readonly md5: string;
-  readonly long: string;
 }
 
 type Row = Readonly<Record<string, unknown>>;
@@ -175,12 +171,18 @@ export class IndexDatabase {
   }
 
   /** Adds a segment of Translation-en. To be called before the packages of the same publication are added. */
-  addTranslations(segment: SegmentRef, translations: readonly IndexedTranslation[]): void {
+  addTranslations(segment: SegmentRef, translations: readonly Translation[]): void {
     this.#transaction(() => {
       const id = this.#addSegment(segment);
-      for (const { md5, long } of translations)
-        this.#run("INSERT INTO translation(segment, md5, long) VALUES(?, ?, ?)", [id, md5, long]);
+      for (const { md5, text } of translations)
+        this.#run("INSERT INTO translation(segment, md5, description) VALUES(?, ?, ?)", [id, md5, text]);
     });
+  }
+
+  /** The whole description in Translation-en with this MD5 digest. */
+  descriptionOf(md5: string): string | undefined {
+    const { description } = this.get("SELECT description FROM translation WHERE md5 = ?", [md5]) ?? {};
+    return typeof description === "string" ? description : undefined;
   }
 
   /** Makes a publication of a suite the indexed one: removes all segments but these. */
@@ -268,8 +270,9 @@ export class IndexDatabase {
   }
 
   /** Returns the id of the texts of a package, which are indexed if they are new, and counts the use. */
-  #textOf(packageId: number, { row, maintainer, long: own, descriptionMd5 }: IndexedStanza): number {
-    const long = own === "" && descriptionMd5 !== undefined ? this.#translationOf(descriptionMd5) : own;
+  #textOf(packageId: number, { row, maintainer, description, descriptionMd5 }: IndexedStanza): number {
+    const whole = (descriptionMd5 && this.descriptionOf(descriptionMd5)) ?? description;
+    const long = whole.slice(row.description.length, maxIndexedCharacters);
     const texts = [row.name, row.source, row.description, maintainer, long];
     const hash = createHash("sha256").update(JSON.stringify(texts)).digest();
     const known = this.#prepared("SELECT id FROM text WHERE hash = ?").get([hash]);
@@ -288,11 +291,6 @@ export class IndexDatabase {
       [row.name, id, namesToFind(row.name), row.source, row.description, maintainer, long],
     );
     return id;
-  }
-
-  #translationOf(md5: string): string {
-    const { long } = this.get("SELECT long FROM translation WHERE md5 = ?", [md5]) ?? {};
-    return typeof long === "string" ? long : "";
   }
 
   #remove(suite: number, { name, component, kind, isForInstaller }: SegmentRef): void {

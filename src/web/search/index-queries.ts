@@ -284,6 +284,15 @@ export class SqlQueries implements IndexQueries {
     );
   }
 
+  descriptions(md5s: readonly string[]): ReadonlyMap<string, string> {
+    return new Map(
+      md5s.flatMap((md5) => {
+        const text = this.#db.descriptionOf(md5);
+        return text === undefined ? [] : [[md5, text] as const];
+      }),
+    );
+  }
+
   uploads({ suite, directory, skip, limit }: UploadSearch): Cut<ListedRow> {
     const { condition, values } = conditionOf({ suite, builder: directory });
     const total = this.#counted(JSON.stringify(["uploads", suite, directory]), () => [

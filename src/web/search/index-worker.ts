@@ -9,7 +9,7 @@ import { readRelationFields } from "../data/package-texts.ts";
 import { relationFields } from "../data/repository-data.ts";
 import type { Translation } from "../data/stanza-rows.ts";
 import { stanzaRows, translationsIn } from "../data/stanza-rows.ts";
-import type { IndexDatabase as Database, IndexedStanza, IndexedTranslation } from "./index-database.ts";
+import type { IndexDatabase as Database, IndexedStanza } from "./index-database.ts";
 import type { IndexAnswer, IndexRequest } from "./index-messages.ts";
 import type { SqlQueries as Queries } from "./index-queries.ts";
 import { segmentKey } from "./segment-ref.ts";
@@ -19,8 +19,6 @@ v8.setFlagsFromString("--liftoff-only");
 const { dependingFields, IndexDatabase } = await import("./index-database.ts");
 const { SqlQueries } = await import("./index-queries.ts");
 
-/** The longest description that is indexed, in characters. */
-const maxIndexedCharacters = 10_000;
 /** The most relations of one field that are indexed. */
 const maxIndexedRelations = 2000;
 
@@ -31,7 +29,7 @@ interface Opened {
   parsed:
     | ({ readonly key: string } & (
         | { readonly stanzas: readonly IndexedStanza[] }
-        | { readonly translations: readonly IndexedTranslation[] }
+        | { readonly translations: readonly Translation[] }
       ))
     | undefined;
 }
@@ -66,8 +64,7 @@ function answer(request: IndexRequest): unknown {
     case "parse": {
       const { segment, bytes, prefix } = request;
       if (segment.kind === "translation") {
-        const translations = [...translationsIn(bytes)].map(indexedTranslation);
-        at.parsed = { key: segmentKey(segment), translations };
+        at.parsed = { key: segmentKey(segment), translations: [...translationsIn(bytes)] };
         return [];
       }
       const rows = [...stanzaRows(segment.name, bytes, segment.kind === "source")];
@@ -104,21 +101,14 @@ function indexedStanza(row: IndexedStanza["row"], stanza: Stanza): Omit<IndexedS
     const names = written.get(field)?.groups.flatMap((group) => group.map(({ name }) => name)) ?? [];
     return [...new Set(names)].slice(0, maxIndexedRelations);
   };
-  const description = fieldOf(stanza, "Description") ?? "";
   return {
     row,
     maintainer: fieldOf(stanza, "Maintainer") ?? "",
-    long: description.slice(row.description.length, maxIndexedCharacters),
+    description: fieldOf(stanza, "Description") ?? "",
     descriptionMd5: fieldOf(stanza, "Description-md5"),
     relations: new Map(dependingFields.map((field) => [field, namesIn(field)])),
     provides: namesIn("Provides"),
   };
-}
-
-/** Without the first line, which Packages has. */
-function indexedTranslation({ md5, text }: Translation): IndexedTranslation {
-  const lineEnd = text.indexOf("\n");
-  return { md5, long: lineEnd < 0 ? "" : text.slice(lineEnd, maxIndexedCharacters) };
 }
 
 /** Deletes a database that is corrupt. @returns whether it was */

@@ -114,6 +114,10 @@ export class SearchIndex implements PackageIndex {
     return await this.#query("resolve", [names], signal);
   }
 
+  async descriptions(md5s: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    return await this.#query("descriptions", [md5s], signal);
+  }
+
   async uploads(query: UploadSearch, signal: AbortSignal): Promise<Cut<ListedRow>> {
     return await this.#query("uploads", [query], signal);
   }

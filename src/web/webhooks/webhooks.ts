@@ -7,6 +7,8 @@ import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { RepeatedFailures } from "../../base/repeated-failures.ts";
 import { SerialQueue } from "../../base/serial-queue.ts";
+import { runSteps } from "../../base/steps.ts";
+import { yieldToEventLoop } from "../../base/yield-to-event-loop.ts";
 import { changesBetween } from "../../publishing/build/publication-changes.ts";
 import { differencesOf } from "../data/differences.ts";
 import type { CurrentSuite, Publications } from "../data/publications.ts";
@@ -198,5 +200,6 @@ async function differencesSince(
   { repository, suite, manifest }: CurrentSuite,
 ): Promise<readonly Difference[] | undefined> {
   const before = previous === undefined ? { ...manifest, indices: [] } : repository.publication(suite, previous);
-  return before && differencesOf(await changesBetween(before, manifest, repository.segments));
+  if (before === undefined) return undefined;
+  return await runSteps(differencesOf(await changesBetween(before, manifest, repository.segments)), yieldToEventLoop());
 }

@@ -57,7 +57,7 @@ const version = (at: number): PackageVersion => ({
 const detail: PackageDetail = {
   name: "libreoffice",
   newest: version(0),
-  suites: many(20, (at) => ({ suite: `suite-${at}`, versions: many(20, version) })),
+  suites: many(20, (at) => ({ suite: `suite-${at}`, versions: many(20, version), moreVersions: 0 })),
   dependents: {
     entries: many(500, (at) => ({
       name: longName(at),

@@ -56,7 +56,7 @@ function stanzaOf(name: string, texts: Texts): IndexedStanza {
       place: { segment: "1", start: 0, end: 0 },
     },
     maintainer,
-    long,
+    description: `${description}\n ${long}`,
     descriptionMd5: undefined,
     relations: new Map(),
     provides: [],

@@ -166,7 +166,7 @@ const killed = `
 import { IndexDatabase } from ${JSON.stringify(new URL("../../../dist/web/search/index-database.js", import.meta.url).href)};
 const row = (name) => ({ name, version: "1", architecture: "all", isSource: false, source: name, sourceVersion: "1",
   section: "", description: name, sizeBytes: 1, sha256: "", path: name, place: { segment: "", start: 0, end: 0 } });
-const stanza = (name) => ({ row: row(name), maintainer: "", long: (name + " ").repeat(300), relations: new Map(),
+const stanza = (name) => ({ row: row(name), maintainer: "", description: name + " " + (name + " ").repeat(300), descriptionMd5: undefined, relations: new Map(),
   provides: [], hash: Buffer.from(name) });
 const segment = (name) => ({ suite: "sid", component: "main", kind: "binary", isForInstaller: false, name });
 const many = Array.from({ length: 6000 }, (_, n) => stanza("package" + n));
