@@ -108,7 +108,7 @@ export async function renderBuilderPage(
       name,
       detail,
       budgets: detail.budgets.map(budgetRow),
-      uploads: uploadsHtml(links, shown.uploads),
+      uploads: uploadsHtml(links, shown.uploads, false),
       moreUploads: uploads.total - shown.uploads.length,
       rejects: rejectsHtml(shown.rejected),
       moreRejects: rejected.total - shown.rejected.length,

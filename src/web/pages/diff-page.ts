@@ -21,12 +21,12 @@ const body = template<{
 }>(`<h1>Compare</h1>
 <form class="filters" action="<%= it.links.page("diff") %>"><div class="grow"><label for="from">From, as SUITE or SUITE@ID</label><input id="from" name="from" required value="<%= it.from %>"></div><div class="grow"><label for="to">To</label><input id="to" name="to" required value="<%= it.to %>"></div><div><button>Compare</button></div></form>
 <% if (it.diff === undefined) { %><% if (it.isAsked) { %><p class="note">One of the two does not exist. A suite is named like <code>sid</code>, a snapshot like <code>sid@20261129T225800Z</code>, with its id, a time, or the name of a pin.</p><% } %>
-<% } else { %><p><%= it.sideText(it.diff.from) %>, <%~ it.timeHtml(it.diff.from.dateSeconds) %> → <%= it.sideText(it.diff.to) %>, <%~ it.timeHtml(it.diff.to.dateSeconds) %> · <a href="<%= it.swapped %>">Swap</a></p>
-<p><span class="added"><%= it.integer(it.diff.counts.added) %> added</span> · <span class="removed"><%= it.integer(it.diff.counts.removed) %> removed</span> · <%= it.integer(it.diff.counts.changed) %> changed</p>
+<% } else { %><p><%= it.sideText(it.diff.from) %>, <%~ it.timeHtml(it.diff.from.dateSeconds) %> → <%= it.sideText(it.diff.to) %>, <%~ it.timeHtml(it.diff.to.dateSeconds) %></p>
+<p><span class="added"><%= it.integer(it.diff.counts.added) %> added</span> · <span class="removed"><%= it.integer(it.diff.counts.removed) %> removed</span> · <%= it.integer(it.diff.counts.changed) %> changed · <a href="<%= it.swapped %>">Swap the sides</a></p>
 <% if (it.diff.total > 0) { %><table class="stack">
 <thead><tr><th scope="col">Package</th><th scope="col">Architecture</th><th scope="col">Component</th><th scope="col">Before</th><th scope="col">After</th></tr></thead>
 <tbody>
-<% for (const one of it.diff.entries) { %><tr><th scope="row"><a href="<%= one.architecture === "source" ? it.links.source(one.name) : it.links.package(one.name) %>"><%= one.name %></a></th><td data-label="Architecture"><%= one.architecture %></td><td data-label="Component"><%= one.component %></td><td data-label="Before" class="removed"><%= one.before.join(", ") || "–" %></td><td data-label="After" class="added"><%= one.after.join(", ") || "–" %></td></tr>
+<% for (const one of it.diff.entries) { %><tr><th scope="row"><a href="<%= one.architecture === "source" ? it.links.source(one.name) : it.links.package(one.name) %>"><%= one.name %></a></th><td data-label="Architecture"><%= one.architecture %></td><td data-label="Component"><%= one.component %></td><td data-label="Before"<% if (one.before.length > 0) { %> class="removed"<% } %>><%= one.before.join(", ") || "–" %></td><td data-label="After"<% if (one.after.length > 0) { %> class="added"<% } %>><%= one.after.join(", ") || "–" %></td></tr>
 <% } %></tbody>
 </table>
 <%~ it.pages %><% } else { %><p>Both have the same packages.</p><% } %>

@@ -1,6 +1,6 @@
 // A directory of the repository, like the listing of a web server.
 import type { DirectoryListing, ServedRepository } from "../../publishing/served-repository.ts";
-import { pagesHtml } from "./fragments.ts";
+import { pagesHtml, pathHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
 import { template } from "./templates.ts";
@@ -9,7 +9,8 @@ import { template } from "./templates.ts";
 export const entriesPerPage = 100;
 
 const body = template<{
-  readonly path: string;
+  /** HTML. */
+  readonly heading: string;
   readonly up: string | undefined;
   readonly entries: readonly {
     readonly text: string;
@@ -20,7 +21,7 @@ const body = template<{
   }[];
   readonly isIncomplete: boolean;
   readonly pages: string;
-}>(`<h1><%= it.path === "" ? "Files" : it.path + "/" %></h1>
+}>(`<h1><%~ it.heading %></h1>
 <% if (it.isIncomplete) { %><p class="note">The storage is not available now: only files that the server made are shown.</p>
 <% } %><% if (it.entries.length === 0) { %><p>This directory is empty.</p><% } else { %>
 <table class="stack">
@@ -50,7 +51,7 @@ export function renderDirectoryPage(
   const names = path === "" ? [] : path.split("/");
   const last = entries.at(-1)?.name;
   const html = body({
-    path,
+    heading: path === "" ? "Files" : pathHtml(`${path}/`),
     up:
       names.length === 0
         ? undefined

@@ -10,9 +10,11 @@ const body = template<{
   readonly code: string;
   readonly text: string;
   readonly advice: string;
+  readonly next: { readonly text: string; readonly href: string };
 }>(`<h1><%= it.heading %></h1>
 <p class="lead"><%= it.advice %></p>
-<p class="quiet"><code><%= it.status %> <%= it.code %></code>: <%= it.text %></p>`);
+<p class="quiet"><code><%= it.status %> <%= it.code %></code>: <%= it.text %></p>
+<p><a href="<%= it.next.href %>"><%= it.next.text %></a></p>`);
 
 const explanations: Readonly<Record<number, readonly [heading: string, advice: string]>> = {
   400: ["Bad request", "The server cannot make sense of this address."],
@@ -38,10 +40,15 @@ export function renderErrorPage(
     status >= 500 ? "Server error" : "Error",
     status >= 500 ? "Something went wrong here. The log of the server says more." : "The request failed.",
   ];
-  const content = { title: heading, body: body({ status, code, text, heading, advice }) };
+  const links = repository === undefined ? undefined : new Links(root, repository);
+  const next =
+    links === undefined
+      ? { text: "All repositories", href: root }
+      : { text: `Search the packages of ${repository}`, href: links.packages() };
+  const content = { title: heading, body: body({ status, code, text, heading, advice, next }) };
   const html =
-    repository === undefined
+    links === undefined || repository === undefined
       ? renderPlainPage(content, root)
-      : renderPage(content, { links: new Links(root, repository), repository });
+      : renderPage(content, { links, repository });
   return { html, contentSecurityPolicy };
 }

@@ -21,15 +21,19 @@ const uploads = template<{
   readonly links: Links;
   readonly uploads: readonly Upload[];
   readonly builder: typeof builderHtml;
+  readonly hasBuilders: boolean;
 }>(`<table class="stack">
-<thead><tr><th scope="col">Package</th><th scope="col">Version</th><th scope="col">Suite</th><th scope="col">Architecture</th><th scope="col">Uploaded</th><th scope="col">By</th></tr></thead>
+<thead><tr><th scope="col">Package</th><th scope="col">Version</th><th scope="col">Suite</th><th scope="col">Architecture</th><th scope="col">Uploaded</th><% if (it.hasBuilders) { %><th scope="col">By</th><% } %></tr></thead>
 <tbody>
-<% for (const one of it.uploads) { %><tr><th scope="row"><a href="<%= one.isSource ? it.links.source(one.name) : it.links.package(one.name) %>"><%= one.name %></a></th><td data-label="Version"><%= one.version %></td><td data-label="Suite"><%= one.suite %></td><td data-label="Architecture"><%= one.architecture %></td><td data-label="Uploaded"><%~ it.timeHtml(one.uploadedSeconds) %></td><td data-label="By"><%~ it.builder(it.links, one.builder) %></td></tr>
+<% for (const one of it.uploads) { %><tr><th scope="row"><a href="<%= one.isSource ? it.links.source(one.name) : it.links.package(one.name) %>"><%= one.name %></a></th><td data-label="Version"><%= one.version %></td><td data-label="Suite"><%= one.suite %></td><td data-label="Architecture"><%= one.architecture %></td><td data-label="Uploaded"><%~ it.timeHtml(one.uploadedSeconds) %></td><% if (it.hasBuilders) { %><td data-label="By"><%~ it.builder(it.links, one.builder) %></td><% } %></tr>
 <% } %></tbody>
 </table>`);
 
-/** A table of uploads. Uploads of one version for several architectures share a row. */
-export function uploadsHtml(links: Links, some: readonly Upload[]): string {
+/**
+ * A table of uploads. Uploads of one version for several architectures share a row.
+ * @param hasBuilders whether there is a column with the builders
+ */
+export function uploadsHtml(links: Links, some: readonly Upload[], hasBuilders = true): string {
   const rows = new Map<string, Upload>();
   for (const upload of some) {
     const { name, version, suite, component, isSource } = upload;
@@ -41,19 +45,25 @@ export function uploadsHtml(links: Links, some: readonly Upload[]): string {
     ...row,
     architecture: row.architecture.split(" ").toSorted().join(" "),
   }));
-  return uploads({ links, uploads: sorted, builder: builderHtml });
+  return uploads({ links, uploads: sorted, builder: builderHtml, hasBuilders });
 }
 
-const rejects = template<{ readonly rejects: readonly Reject[] }>(`<table class="stack">
+/** A path that may be broken after each slash. */
+export const pathHtml = (path: string): string => escapeHtml(path).replaceAll("/", "/<wbr>");
+
+const rejects = template<{
+  readonly pathHtml: typeof pathHtml;
+  readonly rejects: readonly Reject[];
+}>(`<table class="stack">
 <thead><tr><th scope="col">File</th><th scope="col">Reason</th><th scope="col">What to do</th></tr></thead>
 <tbody>
-<% for (const file of it.rejects) { %><tr><td class="path"><%= file.path %></td><td data-label="Reason" class="wide"><%= file.reason %> (<%= file.code %>)</td><td data-label="What to do" class="wide"><%= file.advice %></td></tr>
+<% for (const file of it.rejects) { %><tr><td class="path"><%~ it.pathHtml(file.path) %></td><td data-label="Reason" class="wide"><%= file.reason %> (<%= file.code %>)</td><td data-label="What to do" class="wide"><%= file.advice %></td></tr>
 <% } %></tbody>
 </table>`);
 
 /** A table of rejected files. */
 export const rejectsHtml = (some: readonly Reject[]): string =>
-  rejects({ rejects: some.map((file) => ({ ...file, reason: redact(file.reason) })) });
+  rejects({ pathHtml, rejects: some.map((file) => ({ ...file, reason: redact(file.reason) })) });
 
 /** How many missing files of a source package are shown. */
 const maxMissingShown = 10;

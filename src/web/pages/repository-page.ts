@@ -49,7 +49,7 @@ const body = template<{
 }>(`<h1><%= it.name %></h1>
 <p><a class="state <%= it.health.level %>" href="<%= it.links.page("health") %>"><%= it.health.text %></a><% if (it.rejects > 0) { %> · <a href="<%= it.links.page("rejects") %>"><%= it.count(it.rejects, "rejected file") %></a><% } %><% if (it.pending > 0) { %> · <a href="<%= it.links.page("rejects") %>#pending"><%= it.count(it.pending, "file") %> waiting</a><% } %></p>
 <% for (const trouble of it.troubles) { %><p class="note"><%= trouble %></p>
-<% } %><form class="search big" role="search" action="<%= it.links.packages() %>"><label class="unseen" for="search">Search for packages</label><input type="search" id="search" name="q" maxlength="200" placeholder="Search by name, description, source or maintainer"><button>Search</button></form>
+<% } %><form class="search big" role="search" action="<%= it.links.packages() %>"><label class="unseen" for="search">Search for packages</label><input type="search" id="search" name="q" maxlength="200" placeholder="Search packages"><button>Search</button></form>
 <h2 id="add">Add this repository</h2>
 <% if (it.commands === undefined) { %><p>Nothing is published yet, so there is nothing to add.</p><% } else { %>
 <% if (it.choices.length > 0) { %><ul class="choices" aria-label="Suites to add"><% for (const choice of it.choices) { %><li><a href="<%= choice.href %>"<% if (choice.isChosen) { %> aria-current="true"<% } %>><%= choice.text %></a></li><% } %></ul>

@@ -16,7 +16,7 @@ export const style = `
 *, ::before, ::after { box-sizing: border-box; }
 html { font-size: clamp(1rem, .7rem + .3vw, 1.5rem); -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--text); font: 1em/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Cantarell, "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
-.wrap { max-width: 70rem; margin: 0 auto; padding: 0 1.25rem; }
+.wrap { max-width: max(70rem, 58vw); margin: 0 auto; padding: 0 1.25rem; }
 a { color: var(--link); text-decoration-thickness: from-font; text-underline-offset: .15em; }
 a:hover { text-decoration-thickness: 2px; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 2px; }
@@ -39,10 +39,10 @@ a, code, td, th, dd, dt, li, h1, h2, h3, pre, p { unicode-bidi: isolate; }
 main { display: block; padding: 1.4rem 0 3rem; }
 .crumbs ol { display: flex; flex-wrap: wrap; margin: 0 0 .4rem; padding: 0; list-style: none; font-size: .88rem; color: var(--quiet); }
 .crumbs li + li::before { content: "/"; padding: 0 .45em; color: var(--quiet); }
-h1 { margin: 0 0 .4rem; font-size: 1.85rem; line-height: 1.2; font-weight: 680; letter-spacing: -.012em; }
+h1 { margin: 0 0 .4rem; font-size: 1.85rem; line-height: 1.2; font-weight: 680; letter-spacing: -.012em; text-wrap: balance; }
 h2 { margin: 2.3rem 0 .6rem; font-size: 1.22rem; line-height: 1.3; font-weight: 650; }
 h3 { margin: 1.4rem 0 .4rem; font-size: 1rem; font-weight: 650; }
-p { margin: .5rem 0; max-width: 46rem; }
+p { margin: .5rem 0; max-width: 46rem; text-wrap: pretty; }
 .lead { font-size: 1.1rem; color: var(--quiet); margin-top: 0; }
 .quiet, .quiet a { color: var(--quiet); }
 small { font-size: .86rem; }
@@ -100,7 +100,7 @@ dl.facts dd { margin: 0; }
 dl.facts ul { margin: 0; }
 .split { display: grid; grid-template-columns: minmax(0, 1fr) minmax(15rem, 20rem); gap: 0 3rem; align-items: start; }
 .split > * { min-width: 0; }
-.split aside { margin-top: .8rem; padding: .3rem 1.2rem .6rem; border: 1px solid var(--line); border-radius: 8px; }
+.split aside { margin-top: .5rem; padding: .1rem 1.2rem .3rem; border: 1px solid var(--line); border-radius: 8px; }
 .split aside dl { display: block; }
 .split aside dd { margin: 0 0 .5rem; }
 .split aside dt { font-size: .84rem; }
@@ -113,7 +113,8 @@ dl.facts ul { margin: 0; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; width: fit-content; color: var(--link); }
 .results { padding: 0; margin: .6rem 0; list-style: none; }
-.results > li { padding: .7rem 0; border-bottom: 1px solid var(--line); }
+.results > li { display: grid; grid-template-columns: minmax(0, 18rem) minmax(0, 1fr); gap: 0 1.5rem; align-items: baseline; padding: .6rem 0; border-bottom: 1px solid var(--line); }
+.results > li > :not(h2) { grid-column: 2; }
 .results h2, .results h3 { margin: 0; font-size: 1.04rem; }
 .results p { margin: .1rem 0; max-width: none; }
 .pages { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem; margin: 1rem 0; padding: 0; list-style: none; }
@@ -146,6 +147,7 @@ svg.chart { display: block; width: 100%; height: auto; margin-top: .3rem; }
   dl.facts dd { margin: 0 0 .5rem; }
   .filters select { max-width: none; }
   .filters > :not(.row):not(.grow) { flex: 1 1 8rem; }
+  .results > li { display: block; }
   table.stack, .stack tbody, .stack tr { display: block; }
   .stack thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
   .stack tr { padding: .55rem 0; border-bottom: 1px solid var(--line); }
