@@ -1,5 +1,5 @@
 // Searching packages: how long a search takes, what the index adds to memory, and what search pages take from apt.
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -16,6 +16,8 @@ const maxSearchSeconds = 0.05;
 const maxAddedBytes = 60_000_000;
 const searchClients = 16;
 const shareBeside = 0.7;
+/** How much longer a restart may take if the index has to be built. */
+const maxTimesAfterRestart = 1.2;
 const loadRounds = 5;
 const searches = 60;
 const pollMs = 100;
@@ -40,8 +42,9 @@ export const search: Measure = {
       },
     ];
     if (bench.has(tools.wrk)) rows.push(await beside(bench, served));
+    rows.push(await firstRelease(bench, served));
     await served.server.stop();
-    const added = await addedBytes(join(served.server.stateDirectory, "repositories/debian/search.sqlite"));
+    const added = await addedBytes(indexFile(served));
     await served.server.start();
     return [
       ...rows,
@@ -54,6 +57,34 @@ export const search: Measure = {
     ];
   },
 };
+
+const indexFile = ({ server }: Served): string => join(server.stateDirectory, "repositories/debian/search.sqlite");
+
+/** Restarts with the index deleted and with the index there, in turns, until the first InRelease. */
+async function firstRelease(bench: BenchContext, served: Served): Promise<Row> {
+  const { server } = served;
+  const [building, built]: [number[], number[]] = [[], []];
+  for (let round = 0; round <= bench.scale.slowRounds; round++) {
+    bench.options.progress(`restart without and with an index, round ${round} of ${bench.scale.slowRounds}`);
+    await server.stop();
+    rmSync(indexFile(served), { force: true });
+    const withoutSeconds = await server.start();
+    await indexed(bench, served);
+    await server.stop();
+    const withSeconds = await server.start();
+    // The first round does not count.
+    if (round === 0) continue;
+    building.push(withoutSeconds);
+    built.push(withSeconds);
+  }
+  return {
+    measure: "first InRelease after a restart, with an index of packages to build",
+    unit: "seconds",
+    ours: building,
+    against: { name: "ours with the index there", samples: built },
+    goal: { kind: "at-most-times", factor: maxTimesAfterRestart },
+  };
+}
 
 /** Resolves when the index is complete. @returns for how long the server was asked */
 async function indexed({ signal }: BenchContext, { server }: Served): Promise<number> {

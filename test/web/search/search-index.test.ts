@@ -14,6 +14,7 @@ import { SearchIndex } from "../../../src/web/search/search-index.ts";
 import { aDeb } from "../../support/debs.ts";
 import { ScannedIndex } from "../../support/scanned-index.ts";
 import { ServedFolder } from "../../support/served-folder.ts";
+import { onceUnchanged } from "../../support/unchanged.ts";
 
 const noSignal = new AbortController().signal;
 
@@ -142,6 +143,21 @@ test("after a restart the index is there, and only what has changed is read", as
   await first.served.ping();
   await again.index.settled();
   expect((await again.index.search(all, noSignal)).total).toBe(2);
+});
+
+test("nothing is indexed in the first seconds after a start, which belong to apt, unless somebody asks", async () => {
+  const { served, index, onAsk } = indexed();
+  await put(served, "hello", "1");
+  await served.ping();
+  const asked: string[] = [];
+  onAsk((request) => asked.push(request.kind));
+  index.start();
+  index.changed();
+  await onceUnchanged(() => asked.length);
+  expect(asked).toEqual([]);
+  await index.search(all, noSignal);
+  await index.settled();
+  expect(asked).toContain("parse");
 });
 
 test.each([
