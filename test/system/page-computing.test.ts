@@ -108,12 +108,12 @@ test("each page of a large repository computes for a short time only, and one th
   expect(slow).toEqual([]);
 
   // What makes these pages expensive is there.
-  const json = async (path: string) => await (await fetch(`${own}${path}`)).json();
+  const json = async (path: string): Promise<unknown> => await (await fetch(`${own}${path}`)).json();
   expect(kept.length).toBeGreaterThan(snapshots);
   expect(await json(`/diff?from=sid@${oldest}&to=sid`)).toMatchObject({ counts: { added: packages + 1, changed: 1 } });
   expect(await json("/rejects")).toMatchObject({ total: rejects });
-  expect((await json("/packages/many")).suites[0]).toMatchObject({ moreVersions: versions - 100 });
-  expect((await json("/packages/late")).earlier.total).toBeGreaterThan(snapshots - 2);
+  expect(await json("/packages/many")).toMatchObject({ suites: [{ suite: "sid", moreVersions: versions - 100 }] });
+  expect(await json("/packages/late")).toMatchObject({ earlier: { total: snapshots } });
   expect(await json("/packages?text=everywhere")).toMatchObject({ total: 1000, hasMoreThanTotal: true });
 
   const { repository } = served;

@@ -15,7 +15,7 @@ import { secondsOf } from "./seconds.ts";
 import { sourceFiles, stanzaAt } from "./stanza-rows.ts";
 
 /** The most versions of a package in one suite whose stanzas are read. */
-export const maxVersionsInSuite = 100;
+const maxVersionsInSuite = 100;
 const maxProviders = 10;
 
 export interface VersionDetailsOptions {
