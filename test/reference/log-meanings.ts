@@ -131,7 +131,7 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
     meaning: "Mostly a full disk. Clients notice nothing but speed.",
   },
   "the publications of the other replicas cannot be taken over yet": {
-    meaning: "The same, for publications that were made before. It is tried again every second.",
+    meaning: "This replica counts as not ready until it has taken them over. It is tried again every second.",
   },
   "the repository could not be started": { meaning: "The others are served. Look at the error." },
   "the state directory cannot be written": { meaning: "Mostly a full disk. What was published is served." },

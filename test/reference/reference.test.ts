@@ -11,7 +11,7 @@ import { httpPage } from "./http-routes.ts";
 import { everyLogCall, isEvent, logCallsIn, logEventsPage, meaningOf } from "./log-events.ts";
 import { logMeanings, varyingMessages } from "./log-meanings.ts";
 import type { Page } from "./markdown.ts";
-import { table, textOf } from "./markdown.ts";
+import { prose, table, textOf } from "./markdown.ts";
 import { allMetrics, metricsPage } from "./metrics.ts";
 
 const commands = await allCommands();
@@ -27,15 +27,21 @@ const pages: readonly Page[] = [
   logEventsPage(logCalls),
 ];
 
+const indexIntro = `
+Made from the code by \`npm run docs\`; a test holds each page against the code. The [guide to
+monitoring](../guide-monitoring.md#the-alerts) has the alerts, and [entry-metadata.md](../entry-metadata.md) the metadata
+that an uploader may store beside a link.
+`;
+
 const indexText = `# Reference
 
-<!-- Written by npm run docs from test/reference/: change it there. -->
+<!-- npm run docs writes this page. Change test/reference/reference.test.ts instead. -->
 
-These pages are made from the code by \`npm run docs\`, and a test holds them against it.
+${prose(indexIntro)}
 
 ${table(
-  ["page", "contents"],
-  pages.map(({ file, title, contents }) => [`[${title}](${file})`, contents]),
+  ["page", "contents", "made from"],
+  pages.map(({ file, title, contents, madeFrom }) => [`[${title}](${file})`, contents, madeFrom]),
 )}
 `;
 
