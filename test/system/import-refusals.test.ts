@@ -15,14 +15,20 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished, test } from "vitest";
+import { rootPath } from "../../src/base/names.ts";
+import { formatBundle } from "../../src/client/bundle.ts";
 import type { ImportOutcome } from "../../src/client/import/import.ts";
+import { startGrid } from "../../src/local/grid/grid.ts";
+import { Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { ForeignKey, foreignPackages, ftparchiveRepository, signedRelease } from "../support/foreign-repositories.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-refusals-"));
+const { signal } = new AbortController();
 const suite = "trixie";
 const pool = `pool/${suite}/main`;
 const index = `dists/${suite}/main/binary-amd64/Packages`;
@@ -51,7 +57,7 @@ async function imported(
   ImportOutcome & { readonly exitCode: number | null; readonly code?: string; readonly errors?: readonly string[] }
 > {
   const trust = flags.includes("--allow-unsigned") || flags.includes("--keyring") ? [] : ["--keyring", key.keyring];
-  const target = flags.includes("--folder") ? [] : ["--folder", folder];
+  const target = flags.some((flag) => flag === "--folder" || flag === "--bundle") ? [] : ["--folder", folder];
   const { exitCode, output, printed } = await runCommand(["import", source, "--json", ...trust, ...target, ...flags]);
   try {
     return { ...(JSON.parse(printed) as ImportOutcome), exitCode };
@@ -309,6 +315,34 @@ test("a full disk is named, nothing is published, and the same command finishes 
   expect(publishedFiles()).toEqual([]);
   execFileSync("mount", ["-o", "remount,size=16m", disk]);
   expect(await imported()).toMatchObject({ exitCode: 0, status: "linked" });
+});
+
+test("a grid that is full is named, nothing is linked, and the same command finishes the import when there is room", async () => {
+  const directory = mkdtempSync(join(work, "grid-"));
+  const options = { directory, tahoe: { executable: inject("tahoe") }, progress: () => {}, signal };
+  let grid = await startGrid(options);
+  onTestFinished(() => grid.stop());
+  const writer = new WebapiWriter(new Webapi(grid.webapiUrl));
+  const root = await writer.createDirectory(signal);
+  const directories = [{ path: rootPath, cap: root }];
+  const bundle = join(directory, "master.bundle");
+  const text = formatBundle({ name: "master", gateways: [grid.webapiUrl], directories, ping: undefined });
+  writeFileSync(bundle, text.reveal(), { mode: 0o600 });
+  const withSettings = async (change: (settings: string) => string): Promise<void> => {
+    await grid.stop();
+    const file = join(grid.nodeDirectory, "tahoe.cfg");
+    writeFileSync(file, change(readFileSync(file, "utf8")));
+    grid = await startGrid(options);
+  };
+  // More than any disk has: the storage server takes no more shares.
+  await withSettings((settings) => settings.replace(/^reserved_space = .*/m, "reserved_space = 1000000T"));
+  const outcome = await imported("--keyring", key.keyring, "--bundle", bundle);
+  expect(outcome).toMatchObject({ exitCode: 1, status: "failed", code: "storage/unavailable", linked: "none" });
+  expect(outcome.errors?.join("\n")).toMatch(/storage servers take it, because they are full/);
+  expect(outcome.errors?.join("\n")).not.toContain("URI:");
+  expect((await writer.list(root, signal)).size).toBe(0);
+  await withSettings((settings) => settings.replace(/^reserved_space = .*/m, "reserved_space = 1G"));
+  expect(await imported("--keyring", key.keyring, "--bundle", bundle)).toMatchObject({ exitCode: 0, status: "linked" });
 });
 
 test("a name that another builder owns is named when the server has answered the ping", async () => {

@@ -19,6 +19,8 @@ export interface Link {
 
 /** The maximum size in bytes of a response, which contains a cap or a short text. */
 const maxResponseBytes = 1024 * 1024;
+/** How much of an error message is read. */
+const maxErrorBytes = 256 * 1024;
 /** The maximum size of an entry's metadata. */
 const maxMetadataBytes = 16 * 1024 * 1024;
 
@@ -193,14 +195,36 @@ export class WebapiWriter {
   ): Promise<WebapiResponse> {
     const response = await this.#webapi.request({ ...request, timeoutMs: this.#webapi.limits.writeTimeoutMs }, signal);
     if (accepted.includes(response.status)) return response;
+    const isFull = response.status === 500 && (await saysThatGridIsFull(response));
     response.close();
-    const why =
-      response.status === 410
+    const why = isFull
+      ? "the grid cannot store it: too few storage servers take it, because they are full or unreachable; add space or servers"
+      : response.status === 410
         ? "the gateway finds no such directory: the cap in the bundle is wrong or incomplete, or too few storage servers are reachable"
         : `the gateway responded to a change with status ${response.status}`;
     // A gateway also responds with 410 if another one writes the directory while it reads the shares.
     throw new StorageUnavailable(request.path, why, { transient: response.status >= 500 || response.status === 410 });
   }
+}
+
+/**
+ * Whether a response with status 500 has one of the errors of a gateway that finds no place for shares. Its text has
+ * caps, so it must not be shown.
+ * @see Tahoe-LAFS, allmydata/immutable/upload.py and allmydata/mutable/publish.py
+ */
+async function saysThatGridIsFull({ body }: WebapiResponse): Promise<boolean> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of body) {
+      chunks.push(chunk);
+      sizeBytes += chunk.byteLength;
+      if (sizeBytes > maxErrorBytes) break;
+    }
+  } catch {
+    // The status is known, whatever becomes of the text.
+  }
+  return /UploadUnhappinessError|NoServersError|NotEnoughServersError/.test(Buffer.concat(chunks).toString());
 }
 
 /** As in caps: RFC 4648 6 in lower case, without padding. */
