@@ -42,7 +42,7 @@ interface GridOptions {
 }
 
 /** A file up to this size is read once and kept in memory until it is inspected and uploaded. */
-const maxBufferedBytes = 4 * 2 ** 20;
+const maxBufferedBytes = 2 * 2 ** 20;
 
 /** The content is undefined for a rejected file that was not uploaded. */
 interface StoredBytes {

@@ -126,8 +126,8 @@ export interface ImportOutcome {
   readonly seconds: { readonly [Name in ImportStep]?: number };
 }
 
-/** Files that are fetched, inspected and stored at the same time. */
-const concurrentFiles = 8;
+/** Files that are fetched, inspected and stored at the same time: an upload mostly waits for storage servers. */
+const concurrentFiles = 16;
 /** Directories that are compared with the repository at the same time. */
 const concurrentDirectories = 4;
 /** How often a request is tried when a server does not respond. */
