@@ -6,7 +6,7 @@ import type { CatalogFile } from "../files/catalog-file.ts";
 import { inspectionKeyOf, isUdeb } from "../files/catalog-file.ts";
 import type { BinaryFinding, Finding, SourceFinding } from "../files/finding.ts";
 import type { BinaryIndexEntry, SourceIndexEntry, SourceIndexEntryPart } from "./index-entry.ts";
-import { entryIdentityOf } from "./index-entry.ts";
+import { entryIdentityBytesOf } from "./index-entry.ts";
 
 /** A file that has been examined successfully. */
 interface ExaminedFile<Found extends Finding> extends CatalogFile {
@@ -18,20 +18,19 @@ interface ExaminedFile<Found extends Finding> extends CatalogFile {
 export const isExamined = <Found extends Finding>(file: CatalogFile, finding: Found): file is ExaminedFile<Found> =>
   file.entry.kind === "file" && file.finding === finding;
 
-/** Where identities are turned from one form into another: with a buffer for each, that would take twice as long. */
+/** Where identities are turned into hex digits: with a buffer for each, that would take twice as long. */
 const scratch = Buffer.alloc(32);
 
 abstract class CatalogEntry<Found extends BinaryFinding | SourceFinding> {
   readonly component: Component;
   protected readonly file: ExaminedFile<Found>;
-  /** The bytes of the identity, one character for each byte, which needs less memory than hex digits. */
   readonly #identityBytes: string;
 
-  constructor(file: ExaminedFile<Found>, component: Component, identity: string) {
+  /** @param digests of its files and stanza */
+  constructor(file: ExaminedFile<Found>, component: Component, digests: readonly string[]) {
     this.file = file;
     this.component = component;
-    scratch.write(identity, "hex");
-    this.#identityBytes = scratch.toString("latin1");
+    this.#identityBytes = entryIdentityBytesOf(file.path, digests);
   }
 
   get identity(): string {
@@ -71,7 +70,7 @@ abstract class CatalogEntry<Found extends BinaryFinding | SourceFinding> {
 export class CatalogBinaryEntry extends CatalogEntry<BinaryFinding> implements BinaryIndexEntry {
   constructor(file: ExaminedFile<BinaryFinding>, component: Component) {
     const { sha256, stanzaKey } = file.finding;
-    super(file, component, entryIdentityOf(file.path, sha256, stanzaKey));
+    super(file, component, [sha256, stanzaKey]);
   }
 
   get kind(): "binary" {
@@ -108,7 +107,7 @@ export class CatalogSourceEntry extends CatalogEntry<SourceFinding> implements S
   constructor(file: ExaminedFile<SourceFinding>, component: Component, parts: readonly SourceIndexEntryPart[]) {
     const { digests, stanzaKey } = file.finding;
     const partDigests = parts.flatMap((part) => Object.values(part.digests));
-    super(file, component, entryIdentityOf(file.path, digests.sha256, stanzaKey, ...partDigests));
+    super(file, component, [digests.sha256, stanzaKey, ...partDigests]);
     this.parts = parts;
   }
 

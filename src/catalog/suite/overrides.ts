@@ -89,6 +89,10 @@ export class Overrides {
     }));
   }
 
+  get isEmpty(): boolean {
+    return this.#rules.length === 0;
+  }
+
   /** @returns an entry with the overridden fields; the entry itself if no rule matches */
   apply(entry: IndexEntry): IndexEntry {
     const fields = this.#fieldsFor(entry);
@@ -97,7 +101,7 @@ export class Overrides {
   }
 
   #fieldsFor(entry: IndexEntry): Stanza {
-    if (this.#rules.length === 0) return [];
+    if (this.isEmpty) return [];
     const named = { name: entry.package, version: entry.version, source: sourceOf(entry) };
     const found = new Map<string, readonly [name: string, value: string]>();
     for (const { matches, fields } of this.#rules) {
@@ -133,6 +137,7 @@ export class OverriddenEntries {
   apply(change: PackageListChange, rules: Overrides, all: () => Iterable<IndexEntry>): PackageListChange {
     const before = this.#rules;
     this.#rules = rules;
+    if (before === rules && rules.isEmpty) return change;
     const removed = change.removed.map((entry) => before.apply(entry));
     const added = change.added.map((entry) => rules.apply(entry));
     if (before === rules) return { removed, added };
@@ -147,9 +152,13 @@ export class OverriddenEntries {
   }
 
   /** Applies the current rules. */
-  *shown(entries: Iterable<IndexEntry>): Iterable<IndexEntry> {
-    for (const entry of entries) yield this.#rules.apply(entry);
+  shown(entries: Iterable<IndexEntry>): Iterable<IndexEntry> {
+    return this.#rules.isEmpty ? entries : overridden(entries, this.#rules);
   }
+}
+
+function* overridden(entries: Iterable<IndexEntry>, rules: Overrides): Iterable<IndexEntry> {
+  for (const entry of entries) yield rules.apply(entry);
 }
 
 abstract class OverriddenEntry<Overridden extends IndexEntry> {

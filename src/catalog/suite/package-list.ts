@@ -153,9 +153,8 @@ export class PackageList {
     };
     /** Sets the entry at a path after the budget has admitted it; undefined removes it. */
     const enter = (path: TreePath, entry: IndexEntry | undefined) => {
-      const use = entry && nameUseOf(entry);
-      if (this.#nameOwnership !== undefined) this.#nameOwnership.note(path, use);
-      else if (use !== undefined) contend(use.key, path, entry);
+      if (this.#nameOwnership !== undefined) this.#nameOwnership.note(path, entry && nameUseOf(entry));
+      else if (entry !== undefined) contend(uniqueKeyOf(entry), path, entry);
     };
     /** Removes the entry at a path. */
     const leave = (path: TreePath, entry: IndexEntry | undefined) => {
