@@ -1,11 +1,15 @@
-// Three replicas of one folder, in this process, over a real Valkey.
+// Replicas of one folder, in this process, over a real Valkey.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { parseSuite } from "../../src/base/names.ts";
+import { LeaseLost } from "../../src/cluster/lease-lost.ts";
+import { ValkeyUnavailable } from "../../src/cluster/valkey.ts";
 import { aDeb } from "../support/debs.ts";
 import { ReplicaUnderTest } from "../support/replicas.ts";
 import { packageNames } from "../support/served-folder.ts";
 import { ValkeyUnderTest } from "../support/valkey.ts";
 
 const at = "dists/sid/main/binary-amd64";
+const sid = parseSuite("sid");
 let valkey: ValkeyUnderTest;
 
 beforeEach(async () => {
@@ -15,37 +19,185 @@ afterEach(async () => {
   await valkey.stop();
 });
 
+/** Replicas that have published one package. */
 async function startedReplicas(count: number): Promise<ReplicaUnderTest[]> {
   const first = new ReplicaUnderTest(valkey);
   first.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
   const replicas = [first];
   while (replicas.length < count) replicas.push(new ReplicaUnderTest(valkey, { folder: first.served.folder }));
   for (const replica of replicas) await replica.start();
+  await agreed(replicas);
   return replicas;
 }
 
-const ready = async (replicas: readonly ReplicaUnderTest[]) =>
-  await vi.waitFor(async () => {
+/** Resolves when all are ready and one of them publishes. */
+async function agreed(replicas: readonly ReplicaUnderTest[]): Promise<void> {
+  await vi.waitFor(() => {
     for (const { fleet, served } of replicas) {
-      expect(fleet.notReady).toBeUndefined();
+      expect([fleet.notReady, fleet.pingRefusal]).toEqual([undefined, undefined]);
       expect(served.repository.status().notReady).toBeUndefined();
     }
     expect(replicas.filter(({ replicated }) => replicated.isPublisher)).toHaveLength(1);
-  }, 20_000);
+    const ids = new Set(replicas.map(currentId));
+    expect([ids.size, ids.has(undefined)]).toEqual([1, false]);
+  }, 30_000);
+}
+
+const currentId = ({ served }: ReplicaUnderTest): string | undefined => served.repository.currentOf(sid)?.id;
+
+function roles(replicas: readonly ReplicaUnderTest[]): {
+  readonly publisher: ReplicaUnderTest;
+  readonly followers: readonly ReplicaUnderTest[];
+} {
+  const publisher = replicas.find(({ replicated }) => replicated.isPublisher);
+  if (publisher === undefined) throw new Error("nobody publishes");
+  return { publisher, followers: replicas.filter((replica) => replica !== publisher) };
+}
+
+const add = async (replica: ReplicaUnderTest, version: string) =>
+  replica.served.put(`${at}/more_${version}_amd64.deb`, await aDeb({ package: "more", version }));
+
+/** The InRelease that each replica serves now. */
+const releases = async (replicas: readonly ReplicaUnderTest[]) =>
+  await Promise.all(replicas.map(({ served }) => served.text("dists/sid/InRelease")));
 
 describe("three replicas", () => {
   test("serve the same bytes after a ping to any of them", async () => {
     const replicas = await startedReplicas(3);
-    await ready(replicas);
     for (const [index, replica] of replicas.entries()) {
-      replica.served.put(`${at}/more_${index}_amd64.deb`, await aDeb({ package: "more", version: String(index) }));
+      await add(replica, String(index));
       const { added, publications } = await replica.ping();
       expect(added).toEqual([`${at}/more_${index}_amd64.deb`]);
-      const texts = await Promise.all(replicas.map(({ served }) => served.text("dists/sid/InRelease")));
-      expect(new Set(texts).size).toBe(1);
-      expect(publications).toMatchObject([{ id: replicas[0]?.served.repository.status().suites[0]?.id }]);
+      expect(new Set(await releases(replicas)).size).toBe(1);
+      expect(publications).toMatchObject([{ id: currentId(replicas[0] as ReplicaUnderTest) }]);
     }
     for (const { served } of replicas)
       expect(await packageNames(served)).toEqual(["hello 1.0-1", "more 0", "more 1", "more 2"]);
+  });
+
+  test("publish on when the publisher ends, without a needless publication", async () => {
+    const replicas = await startedReplicas(3);
+    const { publisher, followers } = roles(replicas);
+    const before = currentId(publisher);
+    await publisher.end();
+    await agreed(followers);
+    expect(followers.map(currentId)).toEqual([before, before]);
+    const [one] = followers;
+    if (one === undefined) throw new Error("no follower");
+    await add(one, "2");
+    expect((await one.ping()).added).toEqual([`${at}/more_2_amd64.deb`]);
+    expect(new Set(await releases(followers)).size).toBe(1);
+  });
+
+  test("answer a ping that the publisher did not live to answer", async () => {
+    const replicas = await startedReplicas(3);
+    const { publisher, followers } = roles(replicas);
+    const [one] = followers;
+    if (one === undefined) throw new Error("no follower");
+    await add(one, "2");
+    // As if it was killed: it does not give its lease back.
+    publisher.cut();
+    const { publications } = await one.ping();
+    expect(publications).toMatchObject([{ id: currentId(one) }]);
+    expect(new Set(await releases(followers)).size).toBe(1);
+    expect(await packageNames(one.served)).toEqual(["hello 1.0-1", "more 2"]);
+  });
+
+  test("serve what they have without Valkey, refuse pings, and agree again when it is back, empty", async () => {
+    const replicas = await startedReplicas(3);
+    const [one] = replicas;
+    if (one === undefined) throw new Error("no replica");
+    const before = await releases(replicas);
+    await valkey.kill();
+    await vi.waitFor(() => expect(one.fleet.pingRefusal).toBeDefined(), 10_000);
+    await expect(one.ping()).rejects.toBeInstanceOf(ValkeyUnavailable);
+    await expect(one.replicated.requestRefresh(`${at}` as never)).rejects.toBeInstanceOf(ValkeyUnavailable);
+    expect(await releases(replicas)).toEqual(before);
+    await vi.waitFor(() => expect(one.fleet.notReady).toMatch(/Valkey has not answered for \d+ s/), 10_000);
+    await add(one, "2");
+    await valkey.restart();
+    await agreed(replicas);
+    await one.ping();
+    expect(new Set(await releases(replicas)).size).toBe(1);
+    expect(await packageNames(one.served)).toEqual(["hello 1.0-1", "more 2"]);
+  });
+
+  test("never publish with an earlier Date than anyone has served, also from an empty Valkey", async () => {
+    const replicas = await startedReplicas(2);
+    const { publisher, followers } = roles(replicas);
+    for (const version of ["2", "3", "4"]) {
+      await add(publisher, version);
+      await publisher.ping();
+    }
+    const [follower] = followers;
+    if (follower === undefined) throw new Error("no follower");
+    const before = currentId(publisher) ?? "";
+    await valkey.kill();
+    await vi.waitFor(() => expect(follower.fleet.pingRefusal).toBeDefined(), 10_000);
+    await valkey.restart();
+    await agreed(replicas);
+    await add(follower, "5");
+    await follower.ping();
+    expect((currentId(follower) ?? "") > before).toBe(true);
+    expect(currentId(publisher)).toBe(currentId(follower));
+  });
+});
+
+describe("a replica that joins", () => {
+  test("takes over the newest publication of replicas that each had one, and Date moves forward", async () => {
+    const alone = new ReplicaUnderTest(valkey);
+    alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    await alone.start();
+    await agreed([alone]);
+    const before = currentId(alone) ?? "";
+    const other = new ReplicaUnderTest(valkey, { folder: alone.served.folder });
+    await other.start();
+    await agreed([alone, other]);
+    expect(currentId(other)).toBe(before);
+  });
+
+  test("does not answer 404 for what the publisher has not published yet", async () => {
+    const first = new ReplicaUnderTest(valkey);
+    first.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    await vi.waitFor(() => expect(first.fleet.valkey.isConnected).toBe(true), 10_000);
+    // The lease is taken by somebody who never publishes.
+    await first.fleet.valkey.run((redis) => redis.set(`${first.fleet.valkey.prefix}lease:debian`, "nobody"));
+    await first.start();
+    await vi.waitFor(() => expect(first.fleet.notReady).toBeUndefined(), 10_000);
+    await expect(first.served.text("dists/sid/InRelease")).rejects.toMatchObject({ code: "publishing/not-seen-yet" });
+    expect(first.served.repository.status().notReady).toBeDefined();
+  });
+});
+
+describe("the lease", () => {
+  test("lets only its holder publish, whatever another one believes", async () => {
+    const replicas = await startedReplicas(2);
+    const { publisher, followers } = roles(replicas);
+    const [follower] = followers;
+    if (follower === undefined) throw new Error("no follower");
+    const before = await releases(replicas);
+    // Somebody else takes it, and the publisher has not heard of that yet.
+    const { prefix } = publisher.fleet.valkey;
+    await publisher.fleet.valkey.run((redis) => redis.set(`${prefix}lease:debian`, "another"));
+    expect(publisher.replicated.isPublisher).toBe(true);
+    await add(publisher, "2");
+    await expect(publisher.served.ping()).rejects.toBeInstanceOf(LeaseLost);
+    expect(await releases(replicas)).toEqual(before);
+    await publisher.fleet.valkey.run((redis) => redis.del(`${prefix}lease:debian`));
+    await agreed(replicas);
+    await follower.ping();
+    expect(await packageNames(follower.served)).toEqual(["hello 1.0-1", "more 2"]);
+  });
+
+  test("does not let its holder publish with an earlier fence", async () => {
+    const replicas = await startedReplicas(2);
+    const { publisher } = roles(replicas);
+    const { prefix } = publisher.fleet.valkey;
+    const before = await releases(replicas);
+    await publisher.fleet.valkey.run((redis) => redis.incr(`${prefix}fence:debian`));
+    await add(publisher, "2");
+    await expect(publisher.served.ping()).rejects.toBeInstanceOf(LeaseLost);
+    expect(await releases(replicas)).toEqual(before);
+    await agreed(replicas);
   });
 });

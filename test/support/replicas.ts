@@ -51,6 +51,17 @@ export class ReplicaUnderTest {
     await this.fleet.start();
   }
 
+  /** Ends as by a signal. */
+  async end(): Promise<void> {
+    await this.served.repository.stop();
+    await this.fleet.close();
+  }
+
+  /** Loses its connection to Valkey for good, as if it was killed. */
+  cut(): void {
+    this.fleet.valkey.close();
+  }
+
   /** A ping that this replica receives. */
   async ping(path = ""): Promise<PingOutcome> {
     return await this.replicated.ping(path === "" ? rootPath : parseTreePath(path), noSignal);

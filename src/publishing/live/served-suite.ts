@@ -18,6 +18,7 @@ import type { ViewDifference, ViewRules } from "../../catalog/suite/suite-view.t
 import { View, viewDifference } from "../../catalog/suite/suite-view.ts";
 import type { DeferredFiles } from "../build/deferred-files.ts";
 import type { Replicas } from "../build/replicas.ts";
+import { noReplicas } from "../build/replicas.ts";
 import type { SuiteBuilderOptions } from "../build/suite-builder.ts";
 import { SuiteBuilder } from "../build/suite-builder.ts";
 import type { PendingFile, RejectedFile } from "../served-repository.ts";
@@ -202,9 +203,9 @@ export class ServedSuite {
     this.#take(manifest);
   }
 
-  /** Whether there are packages that the publisher, another replica, has not published yet. */
+  /** Whether there are packages that the replica that publishes has not published yet. */
   get isAwaitingPublisher(): boolean {
-    if (this.#replicas.isPublisher || this.#current !== undefined) return false;
+    if (this.#replicas === noReplicas || this.#current !== undefined) return false;
     const [first] = this.#packageList.entries();
     return first !== undefined;
   }
