@@ -12,7 +12,7 @@ import {
   parseAnnouncement,
 } from "./announcements.ts";
 import { FleetCounter } from "./counters.ts";
-import type { Heard } from "./members.ts";
+import type { Heard, Member } from "./members.ts";
 import { beat, beatMs, release } from "./members.ts";
 import { answerChannel, parseAnswer, parsePing, pingChannel } from "./pings.ts";
 import type { FleetOfRepository, ReplicatedRepositoryOptions } from "./replicated-repository.ts";
@@ -33,6 +33,10 @@ export interface FleetOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
+
+/** How often past publications are exchanged, in ms. What nobody renews, Valkey forgets after a day. */
+const pastMs = 3600 * 1000;
+const pastRetryMs = 10_000;
 
 /** How long after the last answer of Valkey this replica may be behind the others, in ms. */
 const staleMs = 3000;
@@ -61,6 +65,9 @@ export class Fleet implements FleetOfRepository {
   #beating: Promise<Heard> | undefined;
   #nextBeat: Promise<Heard> | undefined;
   #isCatchingUp = false;
+  /** When past publications are exchanged again, by `performance.now()`. */
+  #pastDueMs = 0;
+  #isExchanging = false;
   #waitingForHeard: ((heard: Heard) => void)[] = [];
 
   constructor(options: FleetOptions) {
@@ -107,7 +114,10 @@ export class Fleet implements FleetOfRepository {
       await this.#beatNow().catch(() => undefined);
       return beatMs;
     };
-    valkey.onReady(() => void this.#beatNow().catch(() => undefined));
+    valkey.onReady(() => {
+      this.#pastDueMs = 0;
+      void this.#beatNow().catch(() => undefined);
+    });
     void repeat(tell, { firstDelayMs: beatMs, signal: this.#stopping.signal });
   }
 
@@ -147,7 +157,11 @@ export class Fleet implements FleetOfRepository {
   }
 
   get servingMembers(): readonly string[] {
-    return this.#heard?.members.flatMap(({ id, isServing }) => (isServing && id !== this.id ? [id] : [])) ?? [];
+    return this.otherMembers.map(({ id }) => id);
+  }
+
+  get otherMembers(): readonly Member[] {
+    return this.#heard?.members.filter(({ id, isServing }) => isServing && id !== this.id) ?? [];
   }
 
   settle(): Promise<void> | undefined {
@@ -209,6 +223,7 @@ export class Fleet implements FleetOfRepository {
           address,
           startedMs: this.#startedMs,
           isServing,
+          unreadable: repositories.flatMap(({ name, isUnreadable }) => (isUnreadable ? [name] : [])),
           settings: Object.fromEntries(repositories.map(({ name, settings }) => [name, settings])),
           current: Object.fromEntries(publications.map((each) => [each.stateName, each.currentIds()])),
         },
@@ -242,6 +257,7 @@ export class Fleet implements FleetOfRepository {
     try {
       await this.#sync(heard);
       if (toldServing && this.#isServing) this.#isReady = true;
+      if (this.#isReady && performance.now() >= this.#pastDueMs) this.#exchangePast();
       const isNews = !this.#isServing;
       this.#isServing = true;
       this.#failures.succeeded("sync");
@@ -256,6 +272,32 @@ export class Fleet implements FleetOfRepository {
           "the publications of the other replicas cannot be taken over yet",
         );
     }
+  }
+
+  /** Exchanges past publications with the fleet, in the background. */
+  #exchangePast(): void {
+    if (this.#isExchanging) return;
+    this.#isExchanging = true;
+    this.#pastDueMs = performance.now() + pastMs;
+    const exchange = async (): Promise<void> => {
+      for (const repository of this.#repositories.values())
+        for (const each of repository.publications()) await each.exchangePast(repository.isPublisher);
+    };
+    exchange()
+      .then(
+        () => this.#failures.succeeded("past"),
+        (thrown: unknown) => {
+          this.#pastDueMs = performance.now() + pastRetryMs;
+          if (this.#failures.isNew("past", thrown))
+            this.#options.log.warn(
+              { error: messageOf(thrown) },
+              "past publications could not be exchanged with the other replicas yet",
+            );
+        },
+      )
+      .finally(() => {
+        this.#isExchanging = false;
+      });
   }
 
   /** @throws ValkeyUnavailable, StateUnwritable */

@@ -26,6 +26,8 @@ const description = z.object({
   startedMs: z.number(),
   /** Whether it can serve all current publications, so that further ones wait for it. */
   isServing: z.boolean(),
+  /** The repositories whose trees it cannot read. */
+  unreadable: z.array(z.string()).default([]),
   /** By the name of each repository: fingerprints of the settings that must be equal everywhere, by what they are. */
   settings: z.record(z.string(), z.record(z.string(), z.string())),
   /** By state name and suite: the id of the current publication. */

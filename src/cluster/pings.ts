@@ -29,6 +29,8 @@ interface PingsOptions {
   readonly isPublisher: () => boolean;
   /** Why pings cannot be passed on now, as a text for people; undefined if they can. */
   readonly refusal: () => string | undefined;
+  /** Called when the storage was unavailable for a ping. @returns whether another replica answers it */
+  readonly leaveToOthers: () => Promise<boolean>;
   readonly log: Log;
 }
 
@@ -197,6 +199,7 @@ export class ReplicatedPings {
     } catch (thrown) {
       const code = codeOf(thrown);
       if (code.startsWith("cluster/") || this.#stopping.signal.aborted) return undefined;
+      if (code === "storage/unavailable" && (await this.#options.leaveToOthers())) return undefined;
       answer = { kind: "failure", code, text: messageOf(thrown) };
     }
     return this.#sealed(ping, JSON.stringify(answer));

@@ -12,6 +12,7 @@ import type { PublicationStore } from "../publishing/store/publication-store.ts"
 import type { StoredSegment } from "../publishing/store/segment-store.ts";
 import type { CurrentPublication } from "./current.ts";
 import { orderOf } from "./current.ts";
+import { renewScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import type { Valkey } from "./valkey.ts";
 import { ValkeyUnavailable } from "./valkey.ts";
@@ -181,16 +182,15 @@ export class SharedPublications {
     return digest;
   }
 
-  /** @returns those of the keys that Valkey does not have */
+  /** @returns those of the keys that Valkey does not have; it keeps the others for another while */
   async #missing(keys: readonly string[]): Promise<readonly string[]> {
     const { valkey } = this.#options;
     const missing: string[] = [];
     for (let at = 0; at < keys.length; at += keysAtOnce) {
       const some = keys.slice(at, at + keysAtOnce);
-      const known = await valkey.run((redis) => redis.exists(...some.map((key) => valkey.prefix + key)));
-      if (known === some.length) continue;
-      const each = await valkey.run((redis) => Promise.all(some.map((key) => redis.exists(valkey.prefix + key))));
-      missing.push(...some.filter((_, index) => each[index] === 0));
+      const names = some.map((key) => valkey.prefix + key);
+      const lacking = await valkey.run((redis) => redis.eval(renewScript, names.length, ...names, contentTtlMs));
+      missing.push(...(lacking as number[]).flatMap((number) => some[number - 1] ?? []));
     }
     return missing;
   }

@@ -7,10 +7,11 @@ import { SerialQueue } from "../base/serial-queue.ts";
 import type { Replicas } from "../publishing/build/replicas.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { Manifest } from "../publishing/store/publication.ts";
+import { publicationId } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
 import { acknowledgementChannel, announcementChannel, announcementText } from "./announcements.ts";
 import type { CurrentState } from "./current.ts";
-import { orderOf } from "./current.ts";
+import { orderOf, parseCurrent } from "./current.ts";
 import { LeaseLost } from "./lease-lost.ts";
 import { orderText } from "./members.ts";
 import { SharedPublications } from "./publications.ts";
@@ -67,6 +68,13 @@ interface Commit {
   /** Resolves when it is served here, or was given up. */
   readonly ended: Promise<void>;
 }
+
+/** When it began, in ms since the epoch. */
+const servedMsOf = (state: CurrentState): number => (state.kind === "publication" ? state.servedMs : state.withdrawnMs);
+
+/** The id of a publication, or the time from which a suite is not served, in the form of an id. */
+const momentOf = (state: CurrentState): string =>
+  state.kind === "publication" ? state.id : publicationId(Math.floor(state.withdrawnMs / 1000));
 
 export class ReplicatedPublications implements Replicas {
   readonly stateName: StateName;
@@ -240,6 +248,64 @@ export class ReplicatedPublications implements Replicas {
       if (current === undefined || orderOf(current) < order) await this.#queue.run(() => this.#offer(manifest));
     }
     for (const [key, { untilMs }] of this.#doubts) if (untilMs < askedMs) this.#doubts.delete(key);
+  }
+
+  /**
+   * Exchanges past publications with the fleet: clients may still read them, and any replica may be asked for them.
+   * @param isPublisher whether to remove from Valkey what is not kept any more
+   * @throws ValkeyUnavailable, StateUnwritable
+   */
+  async exchangePast(isPublisher: boolean): Promise<void> {
+    const { valkey } = this.#options;
+    const [repository, publications] = [this.#repository, this.#publications];
+    if (repository === undefined || publications === undefined) return;
+    const { store } = repository;
+    const name = valkey.prefix + keys.kept(this.stateName);
+    const known = await this.#keptInValkey(name);
+    for (const [suite, id] of [...store.ids()]) {
+      const states = known.get(suite) ?? [];
+      if (states.some((state) => state.kind === "publication" && state.id === id)) continue;
+      const manifest = store.get(suite, id);
+      if (manifest === undefined) continue;
+      const current = await publications.push(manifest, store.servedSince(suite, id) * 1000);
+      await valkey.run((redis) => redis.hset(name, `${suite} ${orderText(current)}`, JSON.stringify(current)));
+    }
+    const oldestMs = Date.now() - repository.keepSeconds * 1000;
+    for (const [suite, states] of known) {
+      const pinned = new Set([...store.pins.all()].filter((pin) => pin.suite === suite).map(({ id }) => id));
+      for (const [index, state] of states.entries()) {
+        const next = states[index + 1];
+        if (next === undefined) continue;
+        const supersededMs = servedMsOf(next);
+        const isKept = supersededMs > oldestMs || (state.kind === "publication" && pinned.has(state.id));
+        if (!isKept && isPublisher) await valkey.run((redis) => redis.hdel(name, `${suite} ${orderText(state)}`));
+        if (!isKept || state.kind === "withdrawal") continue;
+        if (store.has(suite, state.id)) {
+          const manifest = isPublisher ? store.get(suite, state.id) : undefined;
+          // The patches of an older publication are not kept: then it is another manifest.
+          const renewed = manifest && (await publications.push(manifest, state.servedMs));
+          if (renewed !== undefined && renewed.digest !== state.digest)
+            await valkey.run((redis) => redis.hset(name, `${suite} ${orderText(renewed)}`, JSON.stringify(renewed)));
+          continue;
+        }
+        await this.#queue.run(async () => {
+          const past = { servedMs: state.servedMs, supersededMs, successor: momentOf(next) };
+          await store.keepPast(await publications.fetch(state), past);
+        });
+      }
+    }
+  }
+
+  /** All states of each suite, the earliest first. */
+  async #keptInValkey(name: string): Promise<ReadonlyMap<Suite, readonly CurrentState[]>> {
+    const { valkey } = this.#options;
+    const bySuite = new Map<Suite, CurrentState[]>();
+    for (const text of await valkey.run((redis) => redis.hvals(name))) {
+      const state = parseCurrent(text);
+      if (state !== undefined) bySuite.set(state.suite, [...(bySuite.get(state.suite) ?? []), state]);
+    }
+    for (const states of bySuite.values()) states.sort((a, b) => orderOf(a) - orderOf(b));
+    return bySuite;
   }
 
   /** Whether this replica lacks what is current elsewhere. */

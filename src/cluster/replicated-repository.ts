@@ -20,6 +20,8 @@ import type { Valkey } from "./valkey.ts";
 export interface FleetOfRepository extends FleetOfPublications {
   /** Why pings cannot be passed on now; undefined if they can. */
   readonly pingRefusal: string | undefined;
+  /** The others that serve, as far as this one knows. */
+  readonly otherMembers: readonly Member[];
   /** Resolves with the next answer of Valkey. @throws if the fleet is closed */
   nextHeard(): Promise<Heard>;
   /** Gives leases back. */
@@ -32,12 +34,20 @@ export interface ReplicatedRepositoryOptions {
   readonly name: RepositoryName;
   /** What all replicas know and nobody else. */
   readonly secret: Secret;
-  /** Fingerprints of the settings that must be equal on all replicas, by what they are. */
+  /** The fingerprints of the keys. */
+  readonly signingKeys: readonly string[];
+  /** Fingerprints of the other settings that must be equal on all replicas, by what they are. */
   readonly settings: Readonly<Record<string, string>>;
   /** Called when this replica begins to publish. */
   readonly onPublisher: () => void;
   readonly log: Log;
 }
+
+/** The fingerprints of the signing keys among the settings of a repository. */
+const signingKeys = "signing keys";
+
+const keysIn = (settings: Readonly<Record<string, string>>): readonly string[] =>
+  (settings[signingKeys] ?? "").split(" ");
 
 /** After a replica could not read the tree, the others take the lease for so long, in ms. */
 const restMs = 5000;
@@ -54,13 +64,15 @@ export class ReplicatedRepository {
   readonly #publications = new Map<StateName, ReplicatedPublications>();
   /** The repositories that this server refreshes: all but those of exports. */
   #live: readonly Repository[] = [];
+  /** The differences of settings that were logged. */
+  readonly #told = new Set<string>();
   #restUntilMs = 0;
   #isEnded = false;
 
   constructor(options: ReplicatedRepositoryOptions) {
     const { valkey, fleet, name, secret, settings, log } = options;
     this.name = name;
-    this.settings = settings;
+    this.settings = { ...settings, [signingKeys]: options.signingKeys.join(" ") };
     this.#options = options;
     this.sealing = new Sealing(secret, name);
     this.readOnce = new ReadOnce({ valkey, secret, repository: name, member: fleet.id, version: ownVersion() });
@@ -76,6 +88,7 @@ export class ReplicatedRepository {
       id: fleet.id,
       isPublisher: () => this.isPublisher,
       refusal: () => fleet.pingRefusal,
+      leaveToOthers: () => this.#leaveToOthers(),
       log,
     });
   }
@@ -91,7 +104,32 @@ export class ReplicatedRepository {
 
   /** Whether this replica would take the lease. */
   get isCandidate(): boolean {
-    return !this.#isEnded && this.#live.length > 0 && performance.now() > this.#restUntilMs;
+    const isRested = performance.now() > this.#restUntilMs;
+    return !this.#isEnded && this.#live.length > 0 && isRested && !this.#canOthersReadAlone && !this.#isForeign;
+  }
+
+  /** Whether the tree cannot be read here. */
+  get isUnreadable(): boolean {
+    return this.#live.some(({ isTreeAway }) => isTreeAway);
+  }
+
+  /** Whether the tree cannot be read here, but elsewhere. */
+  get #canOthersReadAlone(): boolean {
+    const { fleet } = this.#options;
+    return this.isUnreadable && fleet.otherMembers.some(({ unreadable }) => !unreadable.includes(this.name));
+  }
+
+  /** Whether more members sign with other keys than with those of this replica, whose configuration is wrong then. */
+  get #isForeign(): boolean {
+    const { fleet } = this.#options;
+    const own = keysIn(this.settings);
+    const isShared = ({ settings }: Member): boolean => {
+      const others = settings[this.name];
+      return others === undefined || keysIn(others).some((key) => own.includes(key));
+    };
+    const others = fleet.otherMembers;
+    const shared = others.filter(isShared).length;
+    return others.length - shared > shared + 1;
   }
 
   /** The publications that are kept under a name. */
@@ -141,6 +179,8 @@ export class ReplicatedRepository {
   note(heard: Heard): void {
     if (this.#isEnded) return;
     this.#lease.note(heard);
+    this.#compareSettings(heard);
+    if (this.#lease.isTaken && this.#canOthersReadAlone) void this.#giveUp("the tree cannot be read here");
     // Messages may have been lost.
     if (this.isPublisher) void this.#pings.answerAll().catch(() => undefined);
   }
@@ -171,10 +211,40 @@ export class ReplicatedRepository {
       await this.#pings.answerAll();
     } catch (thrown) {
       if (!isStillTaken()) return;
-      log.warn({ repository: this.name, error: messageOf(thrown) }, "this replica cannot publish: another one may");
-      this.#restUntilMs = performance.now() + restMs;
-      this.#lease.end();
-      await fleet.release([this.name]).catch(() => undefined);
+      await this.#giveUp(messageOf(thrown));
+    }
+  }
+
+  /** Called when the storage was unavailable for a ping. @returns whether another replica answers it */
+  async #leaveToOthers(): Promise<boolean> {
+    await Promise.all(this.#live.map((repository) => repository.checkTree()));
+    if (!this.#canOthersReadAlone) return false;
+    await this.#giveUp("the tree cannot be read here");
+    return true;
+  }
+
+  /** Lets another replica publish. */
+  async #giveUp(error: string): Promise<void> {
+    const { fleet, log } = this.#options;
+    log.warn({ repository: this.name, error }, "this replica cannot publish: another one may");
+    this.#restUntilMs = performance.now() + restMs;
+    this.#lease.end();
+    await fleet.release([this.name]).catch(() => undefined);
+  }
+
+  /** Logs once for each member which of its settings differ. */
+  #compareSettings({ members }: Heard): void {
+    const { fleet, log } = this.#options;
+    for (const { id, address, settings } of members) {
+      const theirs = settings[this.name];
+      if (id === fleet.id || theirs === undefined) continue;
+      const names = new Set([...Object.keys(theirs), ...Object.keys(this.settings)]);
+      const differing = [...names].filter((name) => theirs[name] !== this.settings[name]).toSorted();
+      const told = `${id} ${differing.join()}`;
+      if (differing.length === 0 || this.#told.has(told)) continue;
+      this.#told.add(told);
+      const context = { repository: this.name, replica: id, address, differing };
+      log.error(context, "the configuration of another replica differs");
     }
   }
 

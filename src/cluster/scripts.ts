@@ -10,6 +10,8 @@ export const keys = {
   lease: (repository: string) => `lease:${repository}`,
   fence: (repository: string) => `fence:${repository}`,
   current: (state: string) => `current:${state}`,
+  /** By suite and order: all publications that are kept, and when suites were taken out of service. */
+  kept: (state: string) => `kept:${state}`,
   pings: (repository: string) => `pings:${repository}`,
 } as const;
 
@@ -92,6 +94,7 @@ if #missing > 0 then return { 'missing', unpack(missing) } end
 local known = redis.call('HGET', prefix .. 'current:' .. ARGV[5], ARGV[6])
 if known and tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[7]) then return { 'late' } end
 redis.call('HSET', prefix .. 'current:' .. ARGV[5], ARGV[6], ARGV[7] .. ' ' .. ARGV[8])
+redis.call('HSET', prefix .. 'kept:' .. ARGV[5], ARGV[6] .. ' ' .. ARGV[7], ARGV[8])
 redis.call('PUBLISH', prefix .. 'announce', ARGV[9])
 return { 'done' }
 `;
@@ -106,8 +109,18 @@ local prefix = ARGV[1]
 local known = redis.call('HGET', prefix .. 'current:' .. ARGV[2], ARGV[3])
 if known and tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[4]) then return 0 end
 redis.call('HSET', prefix .. 'current:' .. ARGV[2], ARGV[3], ARGV[4] .. ' ' .. ARGV[5])
+redis.call('HSET', prefix .. 'kept:' .. ARGV[2], ARGV[3] .. ' ' .. ARGV[4], ARGV[5])
 redis.call('PUBLISH', prefix .. 'announce', ARGV[6])
 return 1
+`;
+
+/** Keeps values for another while. Arguments: the time in ms. Reply: the numbers of the keys without a value. */
+export const renewScript = `
+local missing = {}
+for index, key in ipairs(KEYS) do
+  if redis.call('PEXPIRE', key, ARGV[1]) == 0 then missing[#missing + 1] = index end
+end
+return missing
 `;
 
 /** Gives a lease back. Arguments: prefix, id, the repositories. */

@@ -32,6 +32,8 @@ export interface HealthCheckScheduleOptions {
   /** The path of a file that stores the result of the last round. */
   readonly file: string;
   readonly observer: HealthObserver;
+  /** Whether this server, of all replicas, makes the rounds now. */
+  readonly isOurs: () => boolean;
   readonly log: Log;
   readonly now: Clock;
 }
@@ -80,8 +82,9 @@ export class HealthCheckSchedule {
 
   /** @returns the time in seconds until the next round */
   async #runRound(): Promise<number> {
-    const { tree, health, checkSeconds, file, observer, log, now } = this.#options;
+    const { tree, health, checkSeconds, file, observer, isOurs, log, now } = this.#options;
     const { signal } = this.#stopping;
+    if (!isOurs()) return Math.min(checkSeconds, delayAfterFailureSeconds);
     let logged = 0;
     try {
       const counts = await deepCheck(

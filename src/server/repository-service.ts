@@ -45,6 +45,7 @@ import type { ControlledRepository } from "./control-commands.ts";
 import { ExportAfterPublish } from "./export-after-publish.ts";
 import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
 import { fleetSecret } from "./fleet-secret.ts";
+import { fleetSettings } from "./fleet-settings.ts";
 import { GridState } from "./grid-state.ts";
 import { withArchiveKeyring } from "./keyring-overlay.ts";
 import { openHealthCheck, openTree } from "./open-tree.ts";
@@ -164,6 +165,7 @@ export class RepositoryService {
       file: join(prepared.directory, "webhooks.json"),
       publicUrl,
       observer: server.metrics.webhookObserverOf(configuration.name),
+      isOurs: () => this.#isPublisher,
       limits: server.configuration.limits.webhook,
       log,
       now: systemClock,
@@ -348,14 +350,20 @@ export class RepositoryService {
     return fleet?.repository({
       name,
       secret: fleetSecret(this.#configuration, configuration),
-      settings: { "signing keys": this.#prepared.signer.keys.map(({ fingerprint }) => fingerprint).join(" ") },
+      signingKeys: this.#prepared.signer.keys.map(({ fingerprint }) => fingerprint),
+      settings: fleetSettings(this.#configuration, configuration),
       onPublisher: () => this.#requestExports(),
     });
   }
 
+  /** Whether this server, of all replicas, does what only one of them may do. */
+  get #isPublisher(): boolean {
+    return this.replicated?.isPublisher ?? true;
+  }
+
   /** One of all replicas exports. */
   #requestExports(): void {
-    if (this.replicated?.isPublisher === false) return;
+    if (!this.#isPublisher) return;
     for (const each of this.#exports) each.request();
   }
 
@@ -413,6 +421,7 @@ export class RepositoryService {
       checkSeconds,
       file: join(this.#prepared.directory, "deep-check.json"),
       observer: this.#gridState.checks(metrics.healthObserverOf(name)),
+      isOurs: () => this.#isPublisher,
       log,
       now: systemClock,
     });

@@ -1,8 +1,9 @@
 // Replicas of one folder, in this process, over a real Valkey.
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { silentLog } from "../../src/base/log.ts";
 import { parseSuite } from "../../src/base/names.ts";
 import { LeaseLost } from "../../src/cluster/lease-lost.ts";
-import { ValkeyUnavailable } from "../../src/cluster/valkey.ts";
+import { Valkey, ValkeyUnavailable } from "../../src/cluster/valkey.ts";
 import { aDeb } from "../support/debs.ts";
 import { ReplicaUnderTest } from "../support/replicas.ts";
 import { packageNames } from "../support/served-folder.ts";
@@ -14,14 +15,19 @@ let valkey: ValkeyUnderTest;
 
 beforeEach(async () => {
   valkey = await ValkeyUnderTest.start();
+  // As if it had data for long: otherwise each test waits for some seconds until a lease is taken.
+  const first = new Valkey(valkey.settings(), silentLog);
+  await vi.waitFor(() => expect(first.isConnected).toBe(true), 10_000);
+  await first.run((redis) => redis.set(`${first.prefix}epoch`, "1"));
+  first.close();
 });
 afterEach(async () => {
   await valkey.stop();
 });
 
 /** Replicas that have published one package. */
-async function startedReplicas(count: number): Promise<ReplicaUnderTest[]> {
-  const first = new ReplicaUnderTest(valkey);
+async function startedReplicas(count: number, folder?: string): Promise<ReplicaUnderTest[]> {
+  const first = new ReplicaUnderTest(valkey, folder === undefined ? {} : { folder });
   first.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
   const replicas = [first];
   while (replicas.length < count) replicas.push(new ReplicaUnderTest(valkey, { folder: first.served.folder }));
@@ -60,6 +66,24 @@ const add = async (replica: ReplicaUnderTest, version: string) =>
 /** The InRelease that each replica serves now. */
 const releases = async (replicas: readonly ReplicaUnderTest[]) =>
   await Promise.all(replicas.map(({ served }) => served.text("dists/sid/InRelease")));
+
+const snapshotsOf = ({ served }: ReplicaUnderTest): string[] =>
+  [...served.repository.snapshots()].map(({ suite, id }) => `${suite} ${id}`);
+
+/** The by-hash paths of the indices that an InRelease lists. */
+const indicesIn = (release: string): string[] => {
+  const [, list = ""] = /^SHA256:\n((?: .*\n?)*)/m.exec(release) ?? [];
+  return [...list.matchAll(/^ ([0-9a-f]{64}) +\d+ (.*)\/[^/]+$/gm)].map(
+    ([, digest, directory]) => `dists/sid/${directory}/by-hash/SHA256/${digest}`,
+  );
+};
+
+/** A Valkey that is not that of the fleet. */
+async function otherValkey(): Promise<ValkeyUnderTest> {
+  const other = await ValkeyUnderTest.start();
+  onTestFinished(async () => await other.stop());
+  return other;
+}
 
 describe("three replicas", () => {
   test("serve the same bytes after a ping to any of them", async () => {
@@ -144,6 +168,41 @@ describe("three replicas", () => {
 });
 
 describe("a replica that joins", () => {
+  test("answers for the past publications that clients may still read", async () => {
+    const [one] = await startedReplicas(1);
+    if (one === undefined) throw new Error("no replica");
+    const before = indicesIn(await one.served.text("dists/sid/InRelease"));
+    const beforeId = currentId(one) ?? "";
+    await add(one, "2");
+    await one.ping();
+    const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
+    await late.start();
+    await agreed([one, late]);
+    await vi.waitFor(() => expect(snapshotsOf(late)).toEqual(snapshotsOf(one)), 10_000);
+    for (const path of [...before, `snapshots/${beforeId}/dists/sid/InRelease`])
+      expect([path, await late.served.bytes(path)]).toEqual([path, await one.served.bytes(path)]);
+  });
+
+  test("exchanges past publications with the others, which had none of its own", async () => {
+    const alone = new ReplicaUnderTest(await otherValkey());
+    alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    await alone.start();
+    await agreed([alone]);
+    await add(alone, "2");
+    await alone.ping();
+    await alone.end();
+    const folder = alone.served.folder;
+    const [one] = await startedReplicas(1, folder);
+    if (one === undefined) throw new Error("no replica");
+    const same = new ReplicaUnderTest(valkey, { folder, state: alone.served.state });
+    await same.start();
+    await agreed([one, same]);
+    await vi.waitFor(() => {
+      expect(snapshotsOf(one)).toEqual(snapshotsOf(same));
+      expect(snapshotsOf(one).length).toBeGreaterThan(1);
+    }, 10_000);
+  });
+
   test("takes over the newest publication of replicas that each had one, and Date moves forward", async () => {
     const alone = new ReplicaUnderTest(valkey);
     alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
@@ -166,6 +225,47 @@ describe("a replica that joins", () => {
     await vi.waitFor(() => expect(first.fleet.notReady).toBeUndefined(), 10_000);
     await expect(first.served.text("dists/sid/InRelease")).rejects.toMatchObject({ code: "publishing/not-seen-yet" });
     expect(first.served.repository.status().notReady).toBeDefined();
+  });
+});
+
+describe("the publisher", () => {
+  test("lets another replica publish while it cannot read the tree, also for a ping that it has begun", async () => {
+    const replicas = await startedReplicas(3);
+    const { publisher, followers } = roles(replicas);
+    publisher.isCutFromTree = true;
+    await add(publisher, "2");
+    const { publications } = await publisher.ping();
+    expect(followers.some(({ replicated }) => replicated.isPublisher)).toBe(true);
+    expect(publications).toMatchObject([{ id: currentId(publisher) }]);
+    expect(await packageNames(publisher.served)).toEqual(["hello 1.0-1", "more 2"]);
+  });
+
+  test("goes on while nobody can read the tree, and answers pings with that", async () => {
+    const replicas = await startedReplicas(2);
+    const { publisher, followers } = roles(replicas);
+    for (const replica of replicas) replica.isCutFromTree = true;
+    const before = await releases(replicas);
+    await Promise.all(replicas.map(({ served }) => served.repository.refreshAll().catch(() => undefined)));
+    await vi.waitFor(() => expect(followers[0]?.fleet.otherMembers[0]?.unreadable).toEqual(["debian"]), 10_000);
+    await expect(publisher.ping()).rejects.toMatchObject({ code: "storage/unavailable" });
+    expect(await releases(replicas)).toEqual(before);
+  });
+
+  test("is none whose signing key most others do not have, and each says what differs", async () => {
+    const lines: string[] = [];
+    const error = (context: object, text: string) => void lines.push(`${text} ${JSON.stringify(context)}`);
+    const log = { info() {}, warn() {}, error };
+    const wrong = new ReplicaUnderTest(valkey, { keys: ["B"], log });
+    const { folder } = wrong.served;
+    const others = [new ReplicaUnderTest(valkey, { folder }), new ReplicaUnderTest(valkey, { folder })];
+    wrong.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    for (const replica of [...others, wrong]) await replica.start();
+    await agreed([wrong, ...others]);
+    for (const replica of others) {
+      await vi.waitFor(() => expect(lines.join("\n")).toContain('"differing":["signing keys"]'), 10_000);
+      if (replica.replicated.isPublisher) await replica.end();
+    }
+    expect(wrong.replicated.isPublisher).toBe(false);
   });
 });
 

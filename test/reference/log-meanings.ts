@@ -89,6 +89,9 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
     meaning: "They respond, but are very slow. Nothing is published; the next refresh tries again. Look at their logs.",
   },
   "others may read the signing key: chmod 600": { meaning: "Other users of the machine can copy the key." },
+  "past publications could not be exchanged with the other replicas yet": {
+    meaning: "Clients that read a past publication may get 404 from this replica. It is tried again.",
+  },
   "ping failed": { meaning: "A builder's ping without `?wait=` had no effect. `poll_seconds` makes up for it." },
   "prebuilt indices could not be checked": { meaning: "They are served all the same. It is tried again." },
   published: { meaning: "A suite has a new publication: how many files it added, removed and rejected." },
@@ -109,6 +112,10 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
   "the changelog of a package could not be read": { meaning: "apt gets an error for it; `why` says the reason." },
   "the configuration could not be reloaded: the previous one stays in effect": {
     meaning: "Correct the `mistakes`, and reload again.",
+  },
+  "the configuration of another replica differs": {
+    meaning:
+      "All replicas need the same settings. `differing` names those that are not equal, without their values. It is logged once for each replica and start.",
   },
   "the database could not be checked": { meaning: "It counts as sound." },
   "the database is corrupt: it is set aside, and rebuilt from the tree": {

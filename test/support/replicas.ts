@@ -8,7 +8,7 @@ import { Fleet } from "../../src/cluster/fleet.ts";
 import type { ReplicatedRepository } from "../../src/cluster/replicated-repository.ts";
 import type { PingOutcome } from "../../src/publishing/served-repository.ts";
 import type { ServedFolderOptions } from "./served-folder.ts";
-import { ServedFolder } from "./served-folder.ts";
+import { ServedFolder, unlistedWhile } from "./served-folder.ts";
 import type { ValkeyUnderTest } from "./valkey.ts";
 
 const name = parseRepositoryName("debian");
@@ -18,6 +18,8 @@ export interface ReplicaOptions extends ServedFolderOptions {
   /** What seals the values in Valkey. */
   readonly secret?: string;
   readonly log?: Log;
+  /** The fingerprints of the signing keys. */
+  readonly keys?: readonly string[];
 }
 
 /** One replica. It ends with the test. */
@@ -25,6 +27,8 @@ export class ReplicaUnderTest {
   readonly fleet: Fleet;
   readonly replicated: ReplicatedRepository;
   readonly served: ServedFolder;
+  /** Whether it cannot list the folder. */
+  isCutFromTree = false;
 
   /** @param options.folder that of the first replica */
   constructor(valkey: ValkeyUnderTest, options: ReplicaOptions = {}) {
@@ -34,12 +38,17 @@ export class ReplicaUnderTest {
     this.replicated = this.fleet.repository({
       name,
       secret,
+      signingKeys: options.keys ?? ["A"],
       settings: {},
       onPublisher: () => undefined,
     });
     const replicas = this.replicated.publicationsOf(name);
     onTestFinished(async () => await this.fleet.close());
-    this.served = new ServedFolder({ ...options, replicas });
+    this.served = new ServedFolder({
+      ...options,
+      replicas,
+      wrap: unlistedWhile(() => this.isCutFromTree),
+    });
     replicas.attach(this.served.repository);
   }
 
@@ -53,7 +62,7 @@ export class ReplicaUnderTest {
 
   /** Ends as by a signal. */
   async end(): Promise<void> {
-    await this.served.repository.stop();
+    await this.served.stop();
     await this.fleet.close();
   }
 

@@ -65,6 +65,8 @@ export interface ServedFolderOptions {
   readonly log?: Log;
   /** The folder of another server, which is to be served too; by default a new one. */
   readonly folder?: string;
+  /** The state directory of another one that has ended; by default a new one. */
+  readonly state?: string;
   /** What the servers of one folder share; by default this one is alone. */
   readonly sharedInspections?: SharedInspections;
   /** Adds decorators to the folder's tree, to force faults. */
@@ -117,7 +119,7 @@ const shortSegments = { leastBytes: 200, oneIn: 4, mostBytes: 2000 };
 /** A temporary folder, and a repository that serves it. Both are deleted with the test. */
 export class ServedFolder {
   readonly folder: string;
-  readonly state = mkdtempSync(join(tmpdir(), "tahoe-apt-state-"));
+  readonly state: string;
   #options: ServedFolderOptions;
   #close: () => Promise<void> = async () => {};
   repository: Repository;
@@ -125,11 +127,12 @@ export class ServedFolder {
   constructor(options: ServedFolderOptions = {}) {
     this.#options = options;
     this.folder = options.folder ?? mkdtempSync(join(tmpdir(), "tahoe-apt-folder-"));
+    this.state = options.state ?? mkdtempSync(join(tmpdir(), "tahoe-apt-state-"));
     this.repository = this.#open();
     onTestFinished(async () => {
       await this.#close();
       if (options.folder === undefined) rmSync(this.folder, { recursive: true });
-      rmSync(this.state, { recursive: true });
+      if (options.state === undefined) rmSync(this.state, { recursive: true });
     });
   }
 
@@ -158,6 +161,12 @@ export class ServedFolder {
   /** Refreshes, and waits until the change is published. */
   async ping(path = ""): Promise<PingOutcome> {
     return await this.repository.ping(path === "" ? rootPath : parseTreePath(path), noSignal);
+  }
+
+  /** Stops. Its state stays until the test has ended. */
+  async stop(): Promise<void> {
+    await this.#close();
+    this.#close = async () => {};
   }
 
   /** Stops and opens again with the same state, as after a restart. */

@@ -265,6 +265,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
 
   // What pings and polls start.
   const status = new RefreshStatus(stateName, log);
+  const outage = settings.outage ?? new TreeOutage(name, log, now);
   const notices = new Notices({ tree, catalog, suites, passthrough, configuredSuites, log, now });
   const publisher = new SuitePublisher({
     catalog,
@@ -288,7 +289,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     publisher,
     notices,
     status,
-    outage: settings.outage ?? new TreeOutage(name, log, now),
+    outage,
     store,
     compressor,
     observer,
@@ -320,6 +321,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     treeFiles,
     audit,
     refresher,
+    outage,
     status,
     notices,
     publisher,
@@ -330,6 +332,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     observer,
     now,
     scrubSeconds: settings.scrubSeconds ?? defaultScrubSeconds,
+    keepSeconds,
     stopping,
   });
 }

@@ -429,13 +429,13 @@ export class Refresher implements FileRefresher {
 
   async #logSurveyFailure(suite: Suite, path: TreePath, failure: Error): Promise<void> {
     const { status, log, signal } = this.#options;
-    if (failure instanceof StorageUnavailable && (await this.#isTreeAway())) return;
+    if (failure instanceof StorageUnavailable && (await this.isTreeAway())) return;
     if (signal.aborted || !status.noteLogged(path)) return;
     log.error({ suite, path, code: codeOf(failure), err: failure }, "a path could not be surveyed");
   }
 
   /** Whether the whole tree cannot be read, which is logged once. Only one check runs at a time. */
-  async #isTreeAway(): Promise<boolean> {
+  async isTreeAway(): Promise<boolean> {
     const { tree, stateName, outage, signal } = this.#options;
     if (outage.isAway) return true;
     this.#check ??= tree
@@ -472,7 +472,7 @@ export class Refresher implements FileRefresher {
   }
 
   async #logUnlisted(name: Suite, rejected: readonly RejectedFile[]): Promise<void> {
-    const isTreeAway = rejected.some(({ code }) => code === "unreadable") && (await this.#isTreeAway());
+    const isTreeAway = rejected.some(({ code }) => code === "unreadable") && (await this.isTreeAway());
     const { status, log, signal } = this.#options;
     if (isTreeAway || signal.aborted) return;
     for (const each of rejected) {

@@ -55,6 +55,7 @@ import type { ServedSuites } from "./served-suites.ts";
 import type { SuiteRollback } from "./snapshot-control.ts";
 import { SnapshotControl } from "./snapshot-control.ts";
 import type { SuitePublisher } from "./suite-publisher.ts";
+import type { TreeOutage } from "./tree-outage.ts";
 
 interface RepositoryOptions {
   readonly name: RepositoryName;
@@ -74,6 +75,7 @@ interface RepositoryOptions {
   readonly treeFiles: TreeFileResources;
   readonly audit: ClaimAudit;
   readonly refresher: Refresher;
+  readonly outage: TreeOutage;
   readonly status: RefreshStatus;
   readonly notices: Notices;
   readonly publisher: SuitePublisher;
@@ -87,6 +89,7 @@ interface RepositoryOptions {
   readonly now: () => number;
   /** How often one claim of an uploader is compared with the bytes; 0: only when the package is downloaded. */
   readonly scrubSeconds: number;
+  readonly keepSeconds: number;
   /** Aborted by `stop`; the collaborators have its signal. */
   readonly stopping: AbortController;
 }
@@ -121,7 +124,7 @@ export class Repository implements ServedRepository, SuiteRollback {
    * @returns the message of the first refresh's failure, when it has ended; undefined after a success
    */
   start(pollSeconds: number): Promise<string | undefined> {
-    this.audit.start(this.#options.scrubSeconds);
+    this.audit.start(this.#options.scrubSeconds, () => this.#options.replicas.isPublisher);
     this.#options.maintenance.start();
     return this.#pollEvery(pollSeconds);
   }
@@ -314,6 +317,21 @@ export class Repository implements ServedRepository, SuiteRollback {
   /** Takes a suite out of service that another replica has taken out of service. */
   async adoptWithdrawal(suite: Suite, nowMs: number): Promise<void> {
     if (this.#suites.has(suite)) await this.#suites.withdraw(suite, nowMs);
+  }
+
+  /** How long the files of a publication stay readable after the next publication. */
+  get keepSeconds(): number {
+    return this.#options.keepSeconds;
+  }
+
+  /** Whether the tree could not be read at the last attempt. */
+  get isTreeAway(): boolean {
+    return this.#options.outage.isAway;
+  }
+
+  /** Tries whether the tree can be read. */
+  async checkTree(): Promise<boolean> {
+    return !(await this.#refresher.isTreeAway());
   }
 
   /** Refreshes the whole tree. @throws StorageUnavailable */

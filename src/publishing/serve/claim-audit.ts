@@ -51,12 +51,15 @@ export class ClaimAudit {
     this.#refresher = refresher;
   }
 
-  /** @param scrubSeconds the interval between two claims; with 0, claims are audited only when their bytes are read */
-  start(scrubSeconds: number): void {
+  /**
+   * @param scrubSeconds the interval between two claims; with 0, claims are audited only when their bytes are read
+   * @param isOurs whether this server, of all replicas, audits claims now
+   */
+  start(scrubSeconds: number, isOurs: () => boolean): void {
     if (scrubSeconds === 0) return;
     const pauseMs = scrubSeconds * 1000;
     const scrub = async (): Promise<number> => {
-      await this.scrubOne();
+      if (isOurs()) await this.scrubOne();
       return pauseMs;
     };
     void repeat(scrub, { firstDelayMs: pauseMs, signal: this.#stopping.signal });

@@ -111,10 +111,9 @@ export class PublicationStore {
    * @param nowMs the time from which it is served and the previous one is superseded
    */
   async publish(manifest: Manifest, nowMs: number): Promise<void> {
-    const { suite, id, indices, ...rest } = manifest;
+    const { suite, id } = manifest;
     const put = (): void => {
-      const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
-      this.#manifests.putSync(suiteKey(suite, id), { suite, id, ...rest, indices: listed });
+      this.#putManifest(manifest);
       for (const reference of hashReferences(manifest)) this.#hashes.putSync(hashKey(suite, reference), id);
       this.#supersede(suite, nowMs, id);
       this.#servedSeconds.putSync(suiteKey(suite, id), Math.floor(nowMs / 1000));
@@ -136,6 +135,39 @@ export class PublicationStore {
   async prepare(manifest: Manifest, store: () => Promise<void>): Promise<void> {
     await this.#contentQueue.run(store);
     this.#prepared.set(suiteKey(manifest.suite, manifest.id), manifest);
+  }
+
+  /**
+   * Keeps a past publication of another replica that was prepared.
+   * @param supersededMs when the next publication was served, in ms since the epoch
+   * @param successor the id of the next publication
+   */
+  async keepPast(
+    manifest: Manifest,
+    {
+      servedMs,
+      supersededMs,
+      successor,
+    }: Readonly<Record<"servedMs" | "supersededMs", number>> & {
+      readonly successor: string;
+    },
+  ): Promise<void> {
+    const { suite, id } = manifest;
+    const key = suiteKey(suite, id);
+    const put = (): void => {
+      if (this.#manifests.doesExist(key)) return;
+      this.#putManifest(manifest);
+      // Of several publications with a file, the last one is kept longest.
+      for (const reference of hashReferences(manifest)) {
+        const hash = hashKey(suite, reference);
+        if ((this.#hashes.get(hash) ?? "") < id) this.#hashes.putSync(hash, id);
+      }
+      this.#servedSeconds.putSync(key, Math.floor(servedMs / 1000));
+      this.#supersededMs.putSync(key, supersededMs);
+      this.#successors.putSync(key, successor);
+    };
+    await written(() => this.#manifests.transaction(put));
+    this.#prepared.delete(key);
   }
 
   /** A publication that was prepared and is not published yet. */
@@ -216,6 +248,11 @@ export class PublicationStore {
       return isGone && successor <= when ? undefined : id;
     }
     return undefined;
+  }
+
+  /** Whether a publication is kept. */
+  has(suite: Suite, id: string): boolean {
+    return this.#manifests.doesExist(suiteKey(suite, id));
   }
 
   /** A kept publication. */
@@ -350,6 +387,11 @@ export class PublicationStore {
     if (before === undefined || before === successor) return;
     this.#supersededMs.putSync(suiteKey(suite, before), nowMs);
     this.#successors.putSync(suiteKey(suite, before), successor);
+  }
+
+  #putManifest({ suite, id, indices, ...rest }: Manifest): void {
+    const listed = indices.map(({ segments, ...index }) => ({ ...index, runs: this.#putRuns(segments) }));
+    this.#manifests.putSync(suiteKey(suite, id), { suite, id, ...rest, indices: listed });
   }
 
   #putRuns(segments: readonly SegmentSizes[]): string[] {

@@ -30,6 +30,8 @@ export interface WebhooksOptions {
   /** For links, without a trailing slash; undefined: unknown. */
   readonly publicUrl: string | undefined;
   readonly observer: WebhookObserver;
+  /** Whether this server, of all replicas, announces publications now. */
+  readonly isOurs: () => boolean;
   readonly limits: WebhookLimits;
   readonly log: Log;
   readonly now: Clock;
@@ -158,11 +160,16 @@ export class Webhooks {
   }
 
   async #announce(current: CurrentSuite, announced: Map<string, string>): Promise<void> {
-    const { repository, publicUrl, now } = this.#options;
+    const { repository, publicUrl, isOurs, now } = this.#options;
     const { publicName: suite, manifest } = current;
     const { id, dateSeconds } = manifest;
     const previous = announced.get(suite);
     if (previous === id) return;
+    if (!isOurs()) {
+      announced.set(suite, id);
+      this.#write();
+      return;
+    }
     const differences = await differencesSince(previous, current);
     announced.set(suite, id);
     if (differences?.length !== 0) {

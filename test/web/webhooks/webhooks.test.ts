@@ -32,6 +32,8 @@ class Announcing {
   readonly served: ServedFolder;
   readonly lines: string[] = [];
   readonly counts: Record<string, number> = {};
+  /** Whether this server announces publications, of several that serve the same. */
+  isOurs = true;
   #webhooks: Webhooks | undefined;
 
   constructor(options: ServedFolderOptions = {}) {
@@ -59,6 +61,7 @@ class Announcing {
       file: this.file,
       publicUrl: "https://apt.example.org",
       observer: { counted: (result, count) => (this.counts[result] = (this.counts[result] ?? 0) + count) },
+      isOurs: () => this.isOurs,
       limits: { ...quick, ...limits },
       log,
       now: Date.now,
@@ -84,6 +87,20 @@ const eventually = async (isTrue: () => boolean): Promise<void> =>
 
 const namesIn = ({ data }: PublicationEventBody): unknown[] =>
   [...(data.changes?.added.entries ?? []), ...(data.changes?.changed.entries ?? [])].map(({ name }) => name);
+
+test("of several servers with the same publications, only one announces them; the next one goes on from there", async () => {
+  const receiver = await WebhookReceiver.start();
+  const it = new Announcing();
+  await it.put("hello", "1");
+  it.isOurs = false;
+  await it.start([to(receiver)]);
+  await it.put("told-by-another", "1");
+  await eventually(() => readFileSync(it.file, "utf8").includes(it.served.repository.status().suites[0]?.id ?? "-"));
+  it.isOurs = true;
+  await it.put("tool", "1");
+  const [event] = await receiver.gets(1);
+  expect(event && namesIn(verified(event))).toEqual(["tool"]);
+});
 
 test("each publication is posted with its changes, links and a signature that the reference library accepts", async () => {
   const receiver = await WebhookReceiver.start();
