@@ -262,7 +262,7 @@ export class ReplicatedPublications implements Replicas {
     const { store } = repository;
     const name = valkey.prefix + keys.kept(this.stateName);
     const known = await this.#keptInValkey(name);
-    for (const [suite, id] of [...store.ids()]) {
+    for (const [suite, id] of Array.from(store.ids())) {
       const states = known.get(suite) ?? [];
       if (states.some((state) => state.kind === "publication" && state.id === id)) continue;
       const manifest = store.get(suite, id);
