@@ -21,7 +21,7 @@ const machines = {
   /** apt 3, its Python library, and faketime to set its clock back. */
   "trixie-apt": { suite: "trixie", packages: ["faketime", "python3-apt"] },
   /** Boots, see systemd.ts. */
-  "trixie-systemd": { suite: "trixie", packages: ["nodejs", "systemd"] },
+  "trixie-systemd": { suite: "trixie", packages: ["curl", "nodejs", "systemd"] },
   /** An apt that supports architecture variants. */
   sid: { suite: "sid", packages: [] },
 } as const satisfies { readonly [name: string]: { readonly suite: string; readonly packages: readonly string[] } };

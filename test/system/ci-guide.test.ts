@@ -1,9 +1,10 @@
 // The lines for continuous integration in the guide for builders, run unchanged.
 import { execFile } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { runTool } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
 import { InitializedTree, installedCommand } from "../support/initialized-tree.ts";
 import { writeSourceTree } from "../support/source-tree.ts";
@@ -30,6 +31,33 @@ function linesOf(fence: string): string {
       return [...block.matchAll(/^ {4}- (.*\n)/gm)].map(([, line]) => line).join("");
   }
 }
+
+test("the script for cron builds and uploads a new commit, and does nothing without one", async () => {
+  const home = mkdtempSync(join(tree.work, "home-"));
+  const origin = join(home, "origin");
+  const git = (...args: readonly string[]): void => {
+    runTool("git", ["-C", origin, "-c", "user.name=a", "-c", "user.email=a@example.org", ...args]);
+  };
+  const commit = (version: string): void => {
+    writeSourceTree(origin, { name: "hello", version, distribution: "sid" });
+    git("add", "--all");
+    git("commit", "--quiet", "-m", version);
+  };
+  mkdirSync(origin);
+  git("init", "--quiet");
+  commit("1.0");
+  mkdirSync(join(home, "src"));
+  runTool("git", ["clone", "--quiet", origin, join(home, "src/hello")]);
+  copyFileSync(tree.file, join(home, "alice.bundle"));
+  writeFileSync(join(home, "build-hello"), blockOf("sh cron"), { mode: 0o755 });
+  const env = { ...process.env, HOME: home, PATH: `${bin}:${process.env.PATH}` };
+  const runScript = async (): Promise<string> =>
+    (await promisify(execFile)(join(home, "build-hello"), [], { cwd: "/", env })).stdout;
+  expect(await runScript()).toContain("live: hello 1.0 amd64 in sid main");
+  expect(await runScript()).toBe("");
+  commit("1.1");
+  expect(await runScript()).toContain("live: hello 1.1 amd64 in sid main");
+});
 
 test.each(["sh runner", "yaml github", "yaml gitlab"])(
   "the lines for %s build a package and upload it",

@@ -138,6 +138,13 @@ test("the lines of the guide for a backup every day write a file with the date i
   expect(await machine.sh("stat -c %a /var/backups/tahoe-apt-$(date +%F).backup")).toBe("600\n");
 });
 
+test("what the guide asks for in a request for help is printed, and has no secret", async () => {
+  const printed = await machine.sh(blockOf("sh help").replace("http://127.0.0.1:8380", url));
+  expect(printed).toMatch(/^\d+\.\d+\.\d+\n/);
+  expect(printed).toContain("listening on the sockets");
+  expect(printed).not.toContain(token);
+});
+
 test("without the messages of the server, systemd does not take it for started", async () => {
   await withSettings(["NotifyAccess=none", "TimeoutStartSec=3s"], async () => {
     await expect(machine.sh(`systemctl restart ${unit}`)).rejects.toThrow();
