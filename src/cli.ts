@@ -198,7 +198,7 @@ async function program(commandName: string): Promise<Command> {
     .option("--readcap-file <file>", "the file that holds the tree's read cap")
     .addOption(gatewayCaOption())
     .option("--public-url <url>", "the server's URL for builders and users")
-    .option("--ping-token-file <file>", "the file that holds the token for pings")
+    .option("--ping-token-file <file>", "the file that holds the token for notifications (pings)")
     .option("--archive-keyring <component>", "the component of a generated package with the repository's keys")
     .addOption(new Option("--log-format <format>", "default: text on a terminal, json otherwise").choices(logFormats))
     .addOption(new Option("--log-level <level>", "leave out less important lines").choices(logLevels))

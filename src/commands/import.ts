@@ -127,7 +127,7 @@ export function addImport(commands: Command, stopSignal: () => AbortSignal): voi
     .option("--delete", "remove what an earlier import brought and the source no longer lists")
     .option("--dry-run", "change nothing, and show what would come, go and be rejected")
     .option("--ping-url <url>", "with --folder: the server's URL for pings, http://HOST/-/ping/NAME")
-    .option("--ping-token-file <file>", "with --folder: the file that holds the token for pings")
+    .option("--ping-token-file <file>", "with --folder: the file that holds the token for notifications (pings)")
     .option("--timeout <seconds>", "how long to wait until all packages are live", String(defaultTimeoutSeconds))
     .option("--json", "print the result as one JSON object")
     .addHelpText("after", help)
@@ -312,7 +312,7 @@ const stepTexts: { readonly [Step in ImportStep]: string } = {
   compare: "compared with the tree",
   store: "stored the packages",
   publish: "published",
-  ping: "pinged",
+  ping: "notified",
 };
 
 /** Prints only the reasons for waiting. */

@@ -82,7 +82,9 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
   const dirOption = () => new Option("--dir <directory>", "the directory that init created").default(".");
 
   const initCommand = withSuiteFlags(commands.command("init"))
-    .description("Create a tree in the grid, with bundles for builders and a configuration for the server.")
+    .description(
+      "Create a tree in the grid, with credentials for builders (bundles) and a configuration for the server.",
+    )
     .argument("<directory>", "the directory for the tree's files");
   const gateway = "the Tahoe gateway; repeatable: if one fails, the next is used";
   withRequired(initCommand, "--webapi <url>", gateway, repeatable)
@@ -105,7 +107,7 @@ export function addOwnerCommands(commands: Command, { stopSignal, printLine }: O
 
   const builder = commands.command("builder").description("Add or revoke builders.");
   withSuiteFlags(builder.command("add"))
-    .description("Create a builder's directories and bundle, or add directories.")
+    .description("Create a builder's directories and credentials (a bundle), or add directories.")
     .argument("<name>", "the builder")
     .addOption(dirOption())
     .option("--suite <name...>", "only in these suites (default: all; with only --packages: no new directories)")

@@ -53,9 +53,13 @@ interface PutFlags {
 export function addPut(commands: Command, stopSignal: () => AbortSignal): void {
   const command = commands
     .command("put")
-    .description("Upload packages with a builder's bundle, and wait until APT sees them.")
+    .description("Upload packages with a builder's credentials (the bundle), and wait until APT sees them.")
     .argument("<file...>", "packages, or files that list them");
-  withRequired(command, "--bundle <file>", "the builder's bundle, with its caps, gateways and ping token")
+  withRequired(
+    command,
+    "--bundle <file>",
+    "the builder's credentials: write caps, gateways, and the token to notify the server",
+  )
     .option("--suite <name>", "the suite (default: from the .changes, or the bundle's only suite)")
     .option("--component <name>", "the component (default: from the package's Section)")
     .option("--replace", "overwrite existing files that have the same name and different bytes")
@@ -96,7 +100,7 @@ function requireInBundle(
 /** Prints only the reasons for waiting. */
 const quietObserver: PutObserver = { started() {}, finished() {}, uploaded() {}, note() {}, waiting: warnWaiting };
 
-const stepTexts = { check: "checked", upload: "uploaded", link: "linked", ping: "pinged" } as const;
+const stepTexts = { check: "checked", upload: "uploaded", link: "linked", ping: "notified" } as const;
 
 /** Prints lines on standard error, and, on a terminal, the progress of the upload. */
 function terminalObserver(): PutObserver {

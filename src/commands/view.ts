@@ -27,7 +27,9 @@ interface ViewFlags {
 }
 
 export function addView(commands: Command): void {
-  const command = commands.command("view").description("Show what the views of a configuration would hide and show.");
+  const command = commands
+    .command("view")
+    .description("Show which packages the filters (views) of a configuration would hide and show.");
   withRequired(command, "--config <file>", "the configuration, which need not be in use yet")
     .option("--dry-run", "has no effect: this command never changes anything")
     .option("--repository <name>", "only this repository")

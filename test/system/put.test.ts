@@ -77,7 +77,7 @@ test("a .changes uploads the source and binaries of dpkg-buildpackage, without i
     expect.stringContaining("from-changes_1.0_amd64.buildinfo is checked, but not uploaded"),
   ]);
   expect(output).toMatch(/^live: from-changes 1\.0 source in sid main\nlive: from-changes 1\.0 amd64 in sid main$/m);
-  for (const step of ["checked", "uploaded", "linked", "pinged"])
+  for (const step of ["checked", "uploaded", "linked", "notified"])
     expect(output).toMatch(new RegExp(`${step} in \\d+\\.\\d\\d s`));
   const machine = await updated();
   expect([...(await machine.source("from-changes")).keys()].toSorted()).toEqual([

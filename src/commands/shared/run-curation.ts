@@ -70,7 +70,11 @@ export const withLocationFlags = (command: Command): Command =>
     .option("--builder <directory>", "only packages in this directory below the package directory; '' for none");
 
 export const withChangeFlags = (command: Command): Command =>
-  withRequired(withLocationFlags(command), "--bundle <file>", "the bundle with write caps, gateways and ping token")
+  withRequired(
+    withLocationFlags(command),
+    "--bundle <file>",
+    "the credentials (a bundle): write caps, gateways, token for notifications",
+  )
     .option("--dry-run", "change nothing, and show how each index would change")
     .option("--timeout <seconds>", "how long to wait until all changes are live", String(defaultTimeoutSeconds))
     .option("--json", "print the result as one JSON object");
