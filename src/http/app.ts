@@ -67,7 +67,7 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRate
     error: ErrorResponse,
     root: string,
     repository: RepositoryName | undefined,
-  ) => ErrorPage | undefined;
+  ) => ErrorPage | undefined | Promise<ErrorPage>;
   /** Receives a line for each request; none by default. */
   readonly accessLog?: Log | undefined;
   /**
@@ -176,7 +176,11 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       const toRoutes = async () => {
         response.setHeader("X-Request-Id", context.id);
         routes ??= openRoutes();
-        (await routes)(request, response, { context, audience, fail: (thrown) => fail(thrown, context, response) });
+        (await routes)(request, response, {
+          context,
+          audience,
+          fail: (thrown) => void fail(thrown, context, response),
+        });
       };
       // Nearly all requests are for repository files: they bypass Koa, which is much slower.
       if (repository === undefined || isRepositoryPage(mount, rest)) return await toRoutes();
@@ -191,25 +195,34 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       if (!trailingSlash && wantsHtml(request)) return await toRoutes();
       throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
     } catch (thrown) {
-      fail(thrown, context, response);
+      await fail(thrown, context, response);
     }
   };
 
-  const fail = (thrown: unknown, context: HttpRequestContext, response: ServerResponse): void => {
+  const fail = async (thrown: unknown, context: HttpRequestContext, response: ServerResponse): Promise<void> => {
     let errorResponse = errorResponseOf(thrown);
     // If the client has disconnected, the failure is only a consequence of that.
     if (errorResponse.status === 500 && !context.signal.aborted) {
       log.error({ requestId: context.id, err: thrown }, "request failed");
       errorResponse = errorResponseOf(unexpected?.(thrown) ?? thrown);
     }
-    const page = wantsHtml(response.req) ? pageOf(errorResponse, context) : undefined;
+    const page = wantsHtml(response.req) ? await pageOf(errorResponse, context) : undefined;
     sendErrorResponse(response, errorResponse, context.id, page);
   };
 
-  const pageOf = (errorResponse: ErrorResponse, { target, mount = "" }: HttpRequestContext): ErrorPage | undefined => {
+  const pageOf = async (
+    errorResponse: ErrorResponse,
+    { target, mount = "" }: HttpRequestContext,
+  ): Promise<ErrorPage | undefined> => {
     // Without a password, nobody learns from a page whether a repository exists.
     const isOutside = errorResponse.status === 401 || errorResponse.status === 429;
-    return errorPage?.(errorResponse, pathToRoot(target), isOutside ? undefined : repositories.get(mount)?.name);
+    const repository = isOutside ? undefined : repositories.get(mount)?.name;
+    try {
+      return await errorPage?.(errorResponse, pathToRoot(target), repository);
+    } catch {
+      // Browsers then get the text that other clients get.
+      return undefined;
+    }
   };
 
   return (request, response) => void answer(request, response);

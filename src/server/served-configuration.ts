@@ -16,7 +16,6 @@ import type { HttpError } from "../http/error-responses.ts";
 import type { RunningServer } from "../http/server.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { ActivityLogs } from "../web/activity/activity-logs.ts";
-import { renderErrorPage } from "../web/pages/error-page.ts";
 import type { PageSource } from "../web/pages/page-context.ts";
 import type { IndexThread } from "../web/search/index-thread.ts";
 import type { ReloadOutcome } from "./reload-outcome.ts";
@@ -85,7 +84,7 @@ export class ServedConfiguration {
   start(running: RunningServer): void {
     this.#running = running;
     for (const slot of this.#slots.values()) void this.#start(slot);
-    setTimeout(() => void Promise.all([loadRoutes(), loadWebRoutes()]), routesDelayMs).unref();
+    setTimeout(() => void Promise.all([loadRoutes(), loadWebRoutes(), loadErrorPage()]), routesDelayMs).unref();
   }
 
   async stop(): Promise<void> {
@@ -175,7 +174,7 @@ export class ServedConfiguration {
         notReady: () => fleet.notReady,
       },
       furtherRoutes: async () => (await loadWebRoutes()).webRoutes(slots.map(pageSourceOf)),
-      errorPage: renderErrorPage,
+      errorPage: async (...error) => (await loadErrorPage()).renderErrorPage(...error),
       observer: {
         answered(requestClass, status, durationSeconds, mount) {
           metrics.requestObserver.answered(requestClass, status, durationSeconds);
@@ -191,6 +190,7 @@ export class ServedConfiguration {
 }
 
 const loadWebRoutes = () => import("./web-routes.ts");
+const loadErrorPage = () => import("../web/pages/error-page.ts");
 
 /**
  * How long after the start the routes are loaded, unless they are requested before, in ms. First, apt is served; and an
