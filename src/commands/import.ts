@@ -229,16 +229,28 @@ async function keysOf({ keyring = [], allowUnsigned = false }: ImportFlags): Pro
   if (allowUnsigned) throw new ConfigurationError(["--allow-unsigned: contradicts --keyring"]);
   if (keyring.length === 0)
     throw new ConfigurationError(["--keyring: is required; --allow-unsigned imports without checking the signature"]);
-  const keys: Key[] = [];
-  for (const file of keyring) {
-    try {
-      keys.push(...(await readKeyring(await readFile(file))));
-    } catch (thrown) {
-      const hint = "it must have public keys, as gpg --export writes them";
-      throw new ConfigurationError([`--keyring ${file}: ${fileReasonOf(thrown)}; ${hint}`]);
-    }
+  const keys = (await Promise.all(keyring.map(readKeysOf))).flat();
+  // Clients accept no signature of an expired key, even if it was made before.
+  const expiries = await Promise.all(keys.map(async (key) => await key.getExpirationTime()));
+  const valid = keys.filter((_, at) => !isOver(expiries[at]));
+  if (valid.length === 0)
+    throw new ConfigurationError([
+      `--keyring ${keyring.join(", ")}: all keys have expired or are revoked: get the publisher's present key`,
+    ]);
+  return valid;
+}
+
+/** @param end null for a revoked key, a number (infinity) for one that never expires */
+const isOver = (end: Date | number | null | undefined): boolean =>
+  end === null || (end instanceof Date && end.getTime() < systemClock());
+
+async function readKeysOf(file: string): Promise<readonly Key[]> {
+  try {
+    return await readKeyring(await readFile(file));
+  } catch (thrown) {
+    const hint = "it must have public keys, as gpg --export writes them";
+    throw new ConfigurationError([`--keyring ${file}: ${fileReasonOf(thrown)}; ${hint}`]);
   }
-  return keys;
 }
 
 async function openSource(raw: string, signal: AbortSignal): Promise<RepositoryFiles> {

@@ -1,5 +1,6 @@
 // What `tahoe-apt import` refuses: each kind of bad input is named, the exit code says it, and the tree is unchanged.
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   appendFileSync,
   cpSync,
@@ -25,6 +26,7 @@ import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { ForeignKey, foreignPackages, ftparchiveRepository, signedRelease } from "../support/foreign-repositories.ts";
+import { projectRoot } from "../support/project-files.ts";
 import { ServerUnderTest } from "../support/server.ts";
 
 const work = mkdtempSync(join(tmpdir(), "tahoe-apt-refusals-"));
@@ -273,6 +275,33 @@ test("a package whose control differs from the index is rejected, so that patter
   expect(outcome).toMatchObject({ exitCode: 3, packages: [{ name: "harmless", state: "rejected", code: "mismatch" }] });
 });
 
+test("a file that only the index lists for a source package, and not its .dsc, does not come into the tree", async () => {
+  const sources = `dists/${suite}/main/source/Sources`;
+  const name = `import.${"0".repeat(16)}.json`;
+  writeFileSync(join(source, pool, name), "{}");
+  const digest = createHash("sha256").update("{}").digest("hex");
+  const text = readFileSync(join(source, sources), "utf8");
+  replaceIndex(
+    sources,
+    text.replace(/^Checksums-Sha256:.*\n/m, (line) => `${line} ${digest} 2 ${name}\n`),
+  );
+  const outcome = await imported("--architecture", "source");
+  expect(outcome).toMatchObject({ exitCode: 3, packages: [{ state: "rejected", code: "mismatch" }] });
+  expect(outcome.packages[0]?.reason).toMatch(/list of files differs/);
+  expect(publishedFiles()).toEqual([]);
+});
+
+test("a keyring whose keys have expired is refused", async () => {
+  const home = mkdtempSync(join(work, "expired-"));
+  const gpg = ["--batch", "--passphrase", "", "--homedir", home, "--faked-system-time", "20200101T000000!"];
+  execFileSync("gpg", [...gpg, "--quick-gen-key", "Past", "ed25519", "sign", "1d"], { stdio: "ignore" });
+  const keyring = join(home, "past.gpg");
+  execFileSync("gpg", [...gpg, "--export", "--output", keyring], { stdio: "ignore" });
+  const outcome = await imported("--keyring", keyring);
+  expect(outcome).toMatchObject({ exitCode: 2, status: "failed" });
+  expect(outcome.errors?.join("\n")).toMatch(/all keys have expired/);
+});
+
 test("another file under the same name is not overwritten unless asked for", async () => {
   await imported();
   const name = "main-tool-0_2.0-1_amd64.deb";
@@ -381,6 +410,52 @@ test.each([
   const outcome = await imported(...flags);
   expect(outcome).toMatchObject({ exitCode: 2, status: "failed" });
   expect(outcome.errors?.join("\n")).toMatch(text);
+});
+
+test("a flat repository is imported into the suite that is named for it", async () => {
+  const flat = mkdtempSync(join(work, "flat-"));
+  mkdirSync(join(flat, "debs"));
+  for (const name of readdirSync(join(source, pool))) cpSync(join(source, pool, name), join(flat, "debs", name));
+  const index = (...args: readonly string[]) =>
+    execFileSync("apt-ftparchive", args, { cwd: flat, stdio: ["ignore", "pipe", "ignore"] });
+  writeFileSync(join(flat, "Packages"), index("packages", "debs"));
+  writeFileSync(join(flat, "Sources"), index("sources", "debs"));
+  const release = index("release", ".");
+  writeFileSync(join(flat, "Release"), release);
+  key.sign(flat);
+  source = flat;
+  expect((await imported()).errors?.join("\n")).toMatch(/for a flat repository, give --suite \.\/=SUITE/);
+  expect(await imported("--suite", "./=sid")).toMatchObject({ exitCode: 0, status: "linked" });
+  expect(publishedFiles()).toContain("sid/main/binary-amd64/main-tool-0_2.0-1_amd64.deb");
+  expect(publishedFiles()).toContain("sid/main/binary-all/main-doc-0_2.0-1_all.deb");
+  expect(publishedFiles()).toContain("sid/main/source/main-tool-0_2.0-1.dsc");
+});
+
+test("on a terminal, the progress has bytes and the time left; in a pipe, it has neither", async () => {
+  const folders = [mkdtempSync(join(work, "shown-")), mkdtempSync(join(work, "piped-"))];
+  const command = (to: string) =>
+    [
+      process.execPath,
+      join(projectRoot, "dist/cli.js"),
+      "import",
+      source,
+      "--keyring",
+      key.keyring,
+      "--folder",
+      to,
+    ].join(" ");
+  const [shown, piped] = folders.map((to, at) =>
+    execFileSync(
+      at === 0 ? "script" : "sh",
+      at === 0 ? ["-qec", command(to), "/dev/null"] : ["-c", `${command(to)} 2>&1`],
+      {
+        encoding: "utf8",
+      },
+    ),
+  );
+  expect(shown).toMatch(/importing \d+\.\d\/\d+\.\d MiB, \d+ s left/);
+  expect(piped).not.toMatch(/importing \d/);
+  expect(piped).toContain("new packages");
 });
 
 test("a URL needs the names of suites, and a file: URL is not a source", async () => {

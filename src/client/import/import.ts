@@ -10,7 +10,13 @@ import type { TreePath } from "../../base/names.ts";
 import { isEntryName, joinPath, lastName, parseArchitecture, parseTreePath } from "../../base/names.ts";
 import { packageKindOf } from "../../catalog/inspection/inspect.ts";
 import { defaultInspectLimits } from "../../catalog/inspection/inspect-limits.ts";
-import type { Inspection, PackageKind, RejectCode, SoundInspection } from "../../catalog/inspection/inspection.ts";
+import type {
+  Inspection,
+  PackageKind,
+  RejectCode,
+  SoundInspection,
+  SourcePart,
+} from "../../catalog/inspection/inspection.ts";
 import type { InspectorPool } from "../../catalog/inspection/inspector-pool.ts";
 import type { Layout, PackageDirectory } from "../../catalog/layout/repository-layout.ts";
 import { checkBinaryControl } from "../../debian/control.ts";
@@ -603,7 +609,15 @@ function fieldThatDiffers(wanted: WantedPackage, inspection: SoundInspection): s
   if (fieldOf(stanza, inspection.kind === "binary" ? "Package" : "Source") !== wanted.name) return "name";
   if (fieldOf(stanza, "Version") !== wanted.version) return "Version";
   if (inspection.kind === "binary" && fieldOf(stanza, "Architecture") !== wanted.architecture) return "Architecture";
+  if (inspection.kind === "source" && !isSameSet(inspection.parts, wanted)) return "list of files";
   return undefined;
+}
+
+/** Whether an index lists the .dsc and exactly the files that the .dsc lists: no other file may come into the tree. */
+function isSameSet(parts: readonly SourcePart[], { files }: WantedPackage): boolean {
+  const names = new Set(parts.map(({ name }) => name));
+  const others = files.filter(({ path }) => !path.endsWith(".dsc"));
+  return others.length === names.size && others.every(({ path }) => names.has(path.slice(path.lastIndexOf("/") + 1)));
 }
 
 function describeSuite({ choice, release }: WantedSuite): ImportOutcome["suites"][number] {
