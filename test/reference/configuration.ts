@@ -177,7 +177,7 @@ The configuration file is [TOML](https://toml.io/), for \`tahoe-apt serve --conf
 `;
 
 const legend = `
-- **Type.** An integer has no fraction, a number may have one. The unit stands behind it, and in the name of the key.
+- **Type.** An integer has no fraction, a number may have one. The unit stands behind it, and in the name of the key; a number without one counts what the meaning names.
   The maximum of a time that a timer waits for is ${maxTimerSeconds} seconds (${maxTimerSeconds / 86_400} days). Paths are
   relative to the directory of the file. A key that ends with \`_file\` also accepts \`credential:NAME\`, a credential that
   systemd passes to the service.
