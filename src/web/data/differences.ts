@@ -4,6 +4,7 @@ import { itemsPerStep, sorted } from "../../base/steps.ts";
 import { compareVersions } from "../../debian/version.ts";
 import type { ListedPackage, PublicationChanges } from "../../publishing/build/publication-changes.ts";
 import type { Difference } from "./repository-data.ts";
+import { shortened } from "./shortened.ts";
 
 /** Returns the packages whose versions differ, sorted by name. */
 export function* differencesOf({ added, removed }: PublicationChanges): Steps<readonly Difference[]> {
@@ -15,11 +16,11 @@ export function* differencesOf({ added, removed }: PublicationChanges): Steps<re
     return known;
   };
   for (const [number, one] of removed.entries()) {
-    at(one).before.push(one.version);
+    at(one).before.push(shortened(one.version));
     if (number % itemsPerStep === 0) yield;
   }
   for (const [number, one] of added.entries()) {
-    at(one).after.push(one.version);
+    at(one).after.push(shortened(one.version));
     if (number % itemsPerStep === 0) yield;
   }
   const newestFirst = (versions: readonly string[]) => versions.toSorted((a, b) => compareVersions(b, a));

@@ -1,7 +1,7 @@
 // The interface of the index of packages: queries about the packages in the current publications, and the text search.
 import type { Cut, Filters, PackageFilter, PackageOrder, RelationField } from "./repository-data.ts";
 
-/** A package or source package that a suite lists. */
+/** A package or source package that a suite lists. Very long fields are shortened. */
 export interface ListedRow {
   /** The public name. */
   readonly suite: string;

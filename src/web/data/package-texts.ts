@@ -2,6 +2,7 @@
 import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import type { Description, DescriptionParagraph, Person, RelationField } from "./repository-data.ts";
+import { maxFieldCharacters, shortened } from "./shortened.ts";
 
 /** A relation as written, without knowledge of other packages. */
 export interface WrittenAlternative {
@@ -18,6 +19,8 @@ export interface WrittenRelations {
 /** The most groups of one field, and the most alternatives of one group. */
 const maxGroups = 1000;
 const maxAlternatives = 50;
+const maxPersons = 100;
+const maxAddressCharacters = 2000;
 
 /** Reads a description. @param whole the first line, and further lines as in a control file */
 export function readDescription(whole: string): Description | undefined {
@@ -36,7 +39,7 @@ export function readDescription(whole: string): Description | undefined {
     }
   }
   return {
-    short: short.trim(),
+    short: shortened(short.trim()),
     paragraphs: paragraphs.map(({ kind, lines: texts }) => ({
       kind,
       text: texts.join(kind === "text" ? " " : "\n"),
@@ -50,18 +53,19 @@ export function readPerson(field: string | undefined): Person | undefined {
   if (text === "") return undefined;
   const open = text.lastIndexOf("<");
   const email = open >= 0 && text.endsWith(">") ? text.slice(open + 1, -1).trim() : undefined;
-  if (email === undefined || !/^[^\s<>@]+@[^\s<>@]+$/.test(email)) return { name: text, email: undefined };
-  return { name: text.slice(0, open).trim() || email, email };
+  if (email === undefined || email.length > maxFieldCharacters || !/^[^\s<>@]+@[^\s<>@]+$/.test(email))
+    return { name: shortened(text), email: undefined };
+  return { name: shortened(text.slice(0, open).trim()) || email, email };
 }
 
 /** Reads persons that are separated by commas; a name may be quoted. */
 export const readPersons = (field: string | undefined): readonly Person[] =>
-  (field?.match(/(?:"[^"]*"|[^",])+/g) ?? []).flatMap((one) => readPerson(one) ?? []).slice(0, maxGroups);
+  (field?.match(/(?:"[^"]*"|[^",])+/g) ?? []).slice(0, maxPersons).flatMap((one) => readPerson(one) ?? []);
 
-/** @returns undefined for everything but an http or https URL */
+/** @returns undefined for everything but an http or https URL of a usual length */
 export function readWebAddress(field: string | undefined): string | undefined {
   const text = field?.trim() ?? "";
-  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined;
+  if (text.length > maxAddressCharacters || !/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined;
   return new URL(text).href;
 }
 
@@ -82,7 +86,8 @@ function readRelationGroups(text: string): readonly (readonly WrittenAlternative
       const [, name, qualifier, rest = ""] =
         /^([^\s()[\]<>:]+)(?::([^\s()[\]<>]+))?(.*)$/s.exec(alternative.trim()) ?? [];
       if (name === undefined) return [];
-      return [{ name: name.toLowerCase(), qualifier, restriction: rest.replaceAll(/\s+/g, " ").trim() }];
+      const restriction = shortened(rest.replaceAll(/\s+/g, " ").trim());
+      return [{ name: name.toLowerCase(), qualifier: qualifier && shortened(qualifier), restriction }];
     }),
   );
   return groups.filter((group) => group.length > 0);

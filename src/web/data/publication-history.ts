@@ -24,6 +24,7 @@ import type {
   SnapshotQuery,
 } from "./repository-data.ts";
 import { BadQuery } from "./repository-data.ts";
+import { shortened } from "./shortened.ts";
 
 /** The most snapshots of each suite that are searched for earlier versions of a package. */
 const maxSnapshotsSearched = 50;
@@ -122,7 +123,8 @@ export class PublicationHistory {
       segments += onlyOlder.length + onlyNewer.length;
       if (segments > maxSegmentsCompared) break;
       const { removed } = await this.#changesBetween(suite, before, after, signal);
-      for (const { package: changed, version, architecture, component } of removed) {
+      for (const { package: changed, version: whole, architecture, component } of removed) {
+        const version = shortened(whole);
         const key = [suite.publicName, version, architecture].join(" ");
         if (changed !== name || architecture === "source" || current.has(key) || found.has(key)) continue;
         found.set(key, {
@@ -173,10 +175,15 @@ export class PublicationHistory {
 }
 
 function snapshotChangesOf({ added, removed }: PublicationChanges): SnapshotChanges {
-  const shown = (list: readonly ListedPackage[]): Cut<ListedVersion> =>
-    cut(
-      list.map(({ package: name, component, version, architecture }) => ({ name, component, version, architecture })),
-      maxNamedChanges,
-    );
+  const shown = (list: readonly ListedPackage[]): Cut<ListedVersion> => {
+    const { entries, total } = cut(list, maxNamedChanges);
+    const named = entries.map(({ package: name, component, version, architecture }) => ({
+      name,
+      component,
+      version: shortened(version),
+      architecture,
+    }));
+    return { entries: named, total };
+  };
   return { added: shown(added), removed: shown(removed) };
 }

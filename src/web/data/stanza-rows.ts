@@ -9,6 +9,7 @@ import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import { listedFiles } from "../../indices/named-files.ts";
 import type { ListedRow } from "./package-index.ts";
+import { shortened } from "./shortened.ts";
 
 /** Wide limits, because these stanzas are from our own indices. */
 const limits: StanzaLimits = { maxStanzaBytes: 2 ** 30, maxFields: 10_000, maxFieldNameBytes: 2 ** 20 };
@@ -49,13 +50,13 @@ function binaryRow(stanza: Stanza, place: ListedRow["place"]): StanzaRow {
   const source = sourceOf(stanza);
   return {
     name: packageNameOf(stanza),
-    version: fieldOf(stanza, "Version") ?? "",
+    version: shortened(fieldOf(stanza, "Version") ?? ""),
     architecture: fieldOf(stanza, "Architecture") ?? "",
     isSource: false,
-    source: source.name.toLowerCase(),
-    sourceVersion: source.version,
-    section: fieldOf(stanza, "Section") ?? "",
-    description: descriptionOf(stanza)?.short ?? "",
+    source: shortened(source.name.toLowerCase()),
+    sourceVersion: shortened(source.version),
+    section: shortened(fieldOf(stanza, "Section") ?? ""),
+    description: shortened(descriptionOf(stanza)?.short ?? ""),
     sizeBytes: Number(fieldOf(stanza, "Size") ?? 0),
     sha256: fieldOf(stanza, "SHA256") ?? "",
     path: fieldOf(stanza, "Filename") ?? "",
@@ -67,7 +68,7 @@ function binaryRow(stanza: Stanza, place: ListedRow["place"]): StanzaRow {
 function sourceRow(stanza: Stanza, place: ListedRow["place"]): StanzaRow | undefined {
   const dsc = sourceFiles(stanza).find(({ path }) => path.endsWith(".dsc"));
   if (dsc === undefined) return undefined;
-  const [name, version] = [packageNameOf(stanza), fieldOf(stanza, "Version") ?? ""];
+  const [name, version] = [packageNameOf(stanza), shortened(fieldOf(stanza, "Version") ?? "")];
   return {
     name,
     version,
@@ -75,7 +76,7 @@ function sourceRow(stanza: Stanza, place: ListedRow["place"]): StanzaRow | undef
     isSource: true,
     source: name,
     sourceVersion: version,
-    section: fieldOf(stanza, "Section") ?? "",
+    section: shortened(fieldOf(stanza, "Section") ?? ""),
     description: "",
     sizeBytes: dsc.sizeBytes,
     sha256: dsc.sha256,

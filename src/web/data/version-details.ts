@@ -12,6 +12,7 @@ import { publicPath } from "./publications.ts";
 import type { PackageVersion, RelationField, SourcePackageVersion, SuiteVersions } from "./repository-data.ts";
 import { maxListedEntries, relationFields } from "./repository-data.ts";
 import { secondsOf } from "./seconds.ts";
+import { shortened } from "./shortened.ts";
 import { sourceFiles, stanzaAt } from "./stanza-rows.ts";
 
 /** The most versions of a package in one suite whose stanzas are read. */
@@ -105,7 +106,7 @@ export class VersionDetails {
       version: row.version,
       source: { name: row.source, version: row.sourceVersion },
       section: row.section || undefined,
-      priority: fieldOf(stanza, "Priority"),
+      priority: shortenedField(stanza, "Priority"),
       isEssential: fieldOf(stanza, "Essential") === "yes",
       maintainer: readPerson(fieldOf(stanza, "Maintainer")),
       homepage: readWebAddress(fieldOf(stanza, "Homepage")),
@@ -128,7 +129,7 @@ export class VersionDetails {
   #sourceVersion({ row, stanza, relations }: ReadVersion, known: ReadonlyMap<string, ResolvedName>) {
     const suite = this.#options.publications.find(row.suite);
     const list = (name: string, separator: RegExp) =>
-      (fieldOf(stanza, name) ?? "").split(separator, maxListedEntries).flatMap((one) => one.trim() || []);
+      (fieldOf(stanza, name) ?? "").split(separator, maxListedEntries).flatMap((one) => shortened(one.trim()) || []);
     return {
       suite: row.suite,
       component: row.component,
@@ -138,7 +139,7 @@ export class VersionDetails {
       uploaders: readPersons(fieldOf(stanza, "Uploaders")),
       homepage: readWebAddress(fieldOf(stanza, "Homepage")),
       vcsBrowser: readWebAddress(fieldOf(stanza, "Vcs-Browser")),
-      standardsVersion: fieldOf(stanza, "Standards-Version"),
+      standardsVersion: shortenedField(stanza, "Standards-Version"),
       architectures: list("Architecture", /\s+/),
       binaries: list("Binary", /,/),
       relations: resolved(relations, known, row.suite),
@@ -223,6 +224,11 @@ function resolutionOf(known: ResolvedName | undefined, suite: string) {
   const isElsewhere = known !== undefined && known.suites.length > 0;
   const how = isListed ? "package" : providers.length > 0 ? "provided" : isElsewhere ? "elsewhere" : "unknown";
   return { resolved: how, providers } as const;
+}
+
+function shortenedField(stanza: Stanza, name: string): string | undefined {
+  const text = fieldOf(stanza, name);
+  return text === undefined ? undefined : shortened(text);
 }
 
 /** Installed-Size is in KiB. */

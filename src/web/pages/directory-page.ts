@@ -1,6 +1,7 @@
 // A directory of the repository, like the listing of a web server.
 import type { DirectoryListing, ServedRepository } from "../../publishing/served-repository.ts";
-import { pagesHtml, pathHtml } from "./fragments.ts";
+import { pathHtml } from "./formats.ts";
+import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { Links } from "./links.ts";
 import { template } from "./templates.ts";

@@ -48,13 +48,7 @@ export function uploadsHtml(links: Links, some: readonly Upload[], hasBuilders =
   return uploads({ links, uploads: sorted, builder: builderHtml, hasBuilders });
 }
 
-/** A path that may be broken after each slash. */
-export const pathHtml = (path: string): string => escapeHtml(path).replaceAll("/", "/<wbr>");
-
-const rejects = template<{
-  readonly pathHtml: typeof pathHtml;
-  readonly rejects: readonly Reject[];
-}>(`<table class="stack">
+const rejects = template<{ readonly rejects: readonly Reject[] }>(`<table class="stack">
 <thead><tr><th scope="col">File</th><th scope="col">Reason</th><th scope="col">What to do</th></tr></thead>
 <tbody>
 <% for (const file of it.rejects) { %><tr><td class="path"><%~ it.pathHtml(file.path) %></td><td data-label="Reason" class="wide"><%= file.reason %> (<%= file.code %>)</td><td data-label="What to do" class="wide"><%= file.advice %></td></tr>
@@ -63,7 +57,7 @@ const rejects = template<{
 
 /** A table of rejected files. */
 export const rejectsHtml = (some: readonly Reject[]): string =>
-  rejects({ pathHtml, rejects: some.map((file) => ({ ...file, reason: redact(file.reason) })) });
+  rejects({ rejects: some.map((file) => ({ ...file, reason: redact(file.reason) })) });
 
 /** How many missing files of a source package are shown. */
 const maxMissingShown = 10;

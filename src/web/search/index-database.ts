@@ -12,7 +12,7 @@ import type { SegmentRef } from "./segment-ref.ts";
 import { segmentKey } from "./segment-ref.ts";
 
 /** The version of the tables. A database of another version is built again. */
-const schemaVersion = 2;
+const schemaVersion = 3;
 /** The longest description that is indexed, in characters. */
 const maxIndexedCharacters = 10_000;
 /** The memory for pages of the database, in KiB. The rest is in the page cache of the system. */

@@ -7,6 +7,7 @@ import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
 import { readRelationFields } from "../data/package-texts.ts";
 import { relationFields } from "../data/repository-data.ts";
+import { shortened } from "../data/shortened.ts";
 import type { Translation } from "../data/stanza-rows.ts";
 import { stanzaRows, translationsIn } from "../data/stanza-rows.ts";
 import type { IndexDatabase as Database, IndexedStanza } from "./index-database.ts";
@@ -103,7 +104,7 @@ function indexedStanza(row: IndexedStanza["row"], stanza: Stanza): Omit<IndexedS
   };
   return {
     row,
-    maintainer: fieldOf(stanza, "Maintainer") ?? "",
+    maintainer: shortened(fieldOf(stanza, "Maintainer") ?? ""),
     description: fieldOf(stanza, "Description") ?? "",
     descriptionMd5: fieldOf(stanza, "Description-md5"),
     relations: new Map(dependingFields.map((field) => [field, namesIn(field)])),
