@@ -15,25 +15,31 @@ import { startApp } from "./started-app.ts";
 
 /** Starts a server; everything that was published before is in its index. */
 export async function servedApi(served: ServedFolder, options: Partial<AppOptions> = {}) {
-  const { repository, state } = served;
+  const app = await servedTogether([served], options);
+  const root = `${app.base}/-/api/v1`;
+  return { ...app, root, own: `${root}/repositories/${served.repository.name}` };
+}
+
+/** Starts a server for several repositories, which share the thread of the index. */
+export async function servedTogether(all: readonly ServedFolder[], options: Partial<AppOptions> = {}) {
   const thread = new IndexThread();
-  const publications = new Publications([{ repository }]);
-  const index = new SearchIndex({ publications, thread, file: join(state, "search.sqlite"), log: silentLog });
-  const data = new PublishedData({ repository, publications, index, keys: [] });
+  const sources = all.map(({ repository, state }) => {
+    const publications = new Publications([{ repository }]);
+    const index = new SearchIndex({ publications, thread, file: join(state, "search.sqlite"), log: silentLog });
+    return { repository, index, data: new PublishedData({ repository, publications, index, keys: [] }) };
+  });
   const nowSeconds = () => Date.now() / 1000;
-  const app = await startApp([repository], {
-    furtherRoutes: async () => [
-      addFeeds([data], nowSeconds),
-      addPages([{ repository, data }], nowSeconds),
-      addApi([data], "1"),
-    ],
+  const data = sources.map((source) => source.data);
+  const repositories = all.map(({ repository }) => repository);
+  const app = await startApp(repositories, {
+    furtherRoutes: async () => [addFeeds(data, nowSeconds), addPages(sources, nowSeconds), addApi(data, "1")],
     ...options,
   });
   onTestFinished(async () => {
     await app.stop(0);
-    await index.stop();
+    for (const { index } of sources) await index.stop();
     await thread.close();
   });
-  await index.settled();
-  return { ...app, root: `${app.base}/-/api/v1`, own: `${app.base}/-/api/v1/repositories/${repository.name}` };
+  for (const { index } of sources) await index.settled();
+  return app;
 }

@@ -60,6 +60,8 @@ const unsigned: Signer = {
 };
 
 export interface ServedFolderOptions {
+  /** Of the repository; `debian` by default. */
+  readonly name?: string;
   readonly observer?: Partial<PublishingObserver>;
   /** Silent by default. */
   readonly log?: Log;
@@ -248,7 +250,7 @@ export class ServedFolder {
         now: this.#options.now ?? Date.now,
       },
       {
-        name: parseRepositoryName("debian"),
+        name: parseRepositoryName(this.#options.name ?? "debian"),
         tree: this.#options.wrap?.(folderTree) ?? folderTree,
         signer: this.#options.signer ?? unsigned,
         suiteSettings: { of: (suite) => this.#settingsOf(suite) },
