@@ -189,8 +189,18 @@ class ServerStart {
   }
 
   async #serve(): Promise<Server> {
-    const { signal, onHangup, serviceManager } = this.#surroundings;
     const fleet = await openFleet(this.#configuration, this.#log);
+    try {
+      return await this.#serveIn(fleet);
+    } catch (thrown) {
+      // Its connections would keep a process running that serves nothing.
+      await fleet?.close();
+      throw thrown;
+    }
+  }
+
+  async #serveIn(fleet: Fleet | undefined): Promise<Server> {
+    const { signal, onHangup, serviceManager } = this.#surroundings;
     const served = await ServedConfiguration.open(this.#configuration, {
       resources: this.resources,
       metrics: this.#metrics,

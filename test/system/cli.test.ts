@@ -9,7 +9,9 @@ import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { CommandLine } from "../support/command-line.ts";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
+import { freePort } from "../support/server.ts";
 import { aSigningKey } from "../support/signing-key.ts";
+import { ValkeyUnderTest } from "../support/valkey.ts";
 
 const temporary = (): Promise<string> => mkdtemp(join(tmpdir(), "cli-"));
 
@@ -159,6 +161,25 @@ test("an address in use is reported in one line, and the exit code is 1", async 
   expect(await command.ends()).toBe(1);
   expect(command.output).toContain(`tahoe-apt: cannot listen on 127.0.0.1:${port}`);
   expect(command.output).not.toMatch(/\n {4}at /);
+});
+
+test("a replica that cannot start ends, too, with Valkey and without", async () => {
+  const valkey = await ValkeyUnderTest.start();
+  onTestFinished(() => valkey.stop());
+  const other = createServer().listen(0, "127.0.0.1");
+  onTestFinished(() => void other.close());
+  await expect.poll(() => other.listening).toBe(true);
+  const address = other.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  for (const url of [valkey.url, `redis://127.0.0.1:${await freePort()}`]) {
+    const config = join(await aState(), "tahoe-apt.toml");
+    const [folder, state] = [await aFolder(), await aState()];
+    const repository = `[[repository]]\nname = "debian"\nfolder = "${folder}"\n`;
+    await writeFile(config, `state = "${state}"\n[cluster]\nurl = "${url}"\nname = "tests"\n${repository}`);
+    const command = new CommandLine(["serve", "--config", config, "--listen", `127.0.0.1:${port}`]);
+    expect(await command.ends()).toBe(1);
+    expect(command.output).toContain(`tahoe-apt: cannot listen on 127.0.0.1:${port}`);
+  }
 });
 
 test("a second server cannot use a state directory in use, but can use that of a killed server", async () => {
