@@ -98,8 +98,13 @@ export class StorageUnavailable extends RepoError {
   readonly transient: boolean;
   /** Whether this machine lacks file descriptors, memory or threads; then the error says nothing about the path. */
   readonly shortage: boolean;
-  constructor(path: TreePath, why: string, options: { readonly transient: boolean; readonly shortage?: boolean }) {
-    super(`cannot read ${path === "" ? "the tree's root" : path}: ${why}`);
+  constructor(
+    path: TreePath,
+    why: string,
+    options: { readonly transient: boolean; readonly shortage?: boolean; readonly isChange?: boolean },
+  ) {
+    const what = options.isChange === true ? "change" : "read";
+    super(`cannot ${what} ${path === "" ? "the tree's root" : path}: ${why}`);
     this.path = path;
     this.transient = options.transient;
     this.shortage = options.shortage ?? false;

@@ -1,6 +1,7 @@
 // `tahoe-apt import` with repositories of reprepro, aptly, apt-ftparchive and tahoe-apt itself.
 import { createHash, randomInt } from "node:crypto";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -337,6 +338,28 @@ test("without --delete, what went away upstream stays, and is counted", async ()
   const planned = await imported(upstream.directory, ...flags, "--delete", "--dry-run");
   expect(planned.removed.map(({ name }) => name)).toContain("main-tool-0");
   expect(filesIn(folder)).toEqual(before);
+});
+
+test("what was in the directory before the import, or came by other ways, is not removed", async () => {
+  const own = directoryFor("upstream");
+  const upstream = new RepreproRepository(own, key, await foreignPackages(own, 0.02));
+  const folder = directoryFor("folder");
+  const place = join(folder, "dists/trixie/main/binary-amd64");
+  mkdirSync(place, { recursive: true });
+  // The same bytes as upstream's, and a package that upstream never had.
+  const same = "main-tool-0_2.0-1_amd64.deb";
+  cpSync(join(own, "made/trixie/main", same), join(place, same));
+  writeFileSync(join(place, "ours_1_amd64.deb"), await aDeb({ package: "ours", version: "1", architecture: "amd64" }));
+  const flags = ["--keyring", upstream.keyring, "--folder", folder, "--delete"];
+  await imported(upstream.directory, ...flags);
+  upstream.remove("trixie", "main-tool-0");
+  upstream.remove("trixie", "main-tool-1");
+  const { removed } = await imported(upstream.directory, ...flags);
+  expect(removed.map(({ path }) => path)).toContain("dists/trixie/main/binary-amd64/main-tool-1_2.0-1_amd64.deb");
+  const left = readdirSync(place);
+  expect(left).toContain(same);
+  expect(left).toContain("ours_1_amd64.deb");
+  expect(left).not.toContain("main-tool-1_2.0-1_amd64.deb");
 });
 
 test("suites, components, architectures and patterns choose what is imported, and a dry run tells it without a change", async () => {

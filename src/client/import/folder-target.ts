@@ -165,16 +165,21 @@ class FolderTarget implements ImportTarget {
       await mkdir(at, { mode: 0o755 });
     }
     for (const { name, file } of added) {
+      const state = this.#states.get(file.sha256);
+      if (state !== undefined) this.#states.set(`${path}/${name}`, state);
+    }
+    // The record comes first and has what is removed, too: then nothing is forgotten if the run is interrupted.
+    const files = new Map([...removed, ...record.files]);
+    const text = formatRecord(this.#withStates(path, { ...record, files }));
+    await replaceFile(join(at, recordName), text, { mode: publicMode });
+    for (const { name, file } of added) {
       const left = (uses.get(file.sha256) ?? 1) - 1;
       uses.set(file.sha256, left);
       const staged = this.#stagedPath(file);
-      const state = this.#states.get(file.sha256);
-      if (state !== undefined) this.#states.set(`${path}/${name}`, state);
       if (left === 0) await rename(staged, join(at, name));
       else await linkOver(staged, join(at, name));
     }
     for (const name of removed.keys()) await rm(join(at, name), { force: true });
-    await replaceFile(join(at, recordName), formatRecord(this.#withStates(path, record)), { mode: publicMode });
     if (!exists) await rename(at, final);
   }
 

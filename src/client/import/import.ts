@@ -357,7 +357,8 @@ class Import {
       const existing = before.names.has(name) ? await before.sha256Of(name) : undefined;
       if (existing === file.sha256) {
         present.push(stored);
-        plan.kept.set(name, recordedFile(wanted, file.sha256));
+        // What was there before any import is not the import's to remove.
+        if (before.record?.files.has(name)) plan.kept.set(name, recordedFile(wanted, file.sha256));
         continue;
       }
       if (before.names.has(name) && !this.#options.mayReplace)

@@ -203,7 +203,8 @@ export class WebapiWriter {
         ? "the gateway finds no such directory: the cap in the bundle is wrong or incomplete, or too few storage servers are reachable"
         : `the gateway responded to a change with status ${response.status}`;
     // A gateway also responds with 410 if another one writes the directory while it reads the shares.
-    throw new StorageUnavailable(request.path, why, { transient: response.status >= 500 || response.status === 410 });
+    const transient = response.status >= 500 || response.status === 410;
+    throw new StorageUnavailable(request.path, why, { transient, isChange: request.method !== "GET" });
   }
 }
 
