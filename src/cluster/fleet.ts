@@ -15,6 +15,8 @@ import { FleetCounter } from "./counters.ts";
 import type { Heard, Member } from "./members.ts";
 import { beat, beatMs, release } from "./members.ts";
 import { answerChannel, parseAnswer, parsePing, pingChannel } from "./pings.ts";
+import type { ReplicatedPublications } from "./replicated-publications.ts";
+import { snapshotChannel } from "./replicated-publications.ts";
 import type { FleetOfRepository, ReplicatedRepositoryOptions } from "./replicated-repository.ts";
 import { ReplicatedRepository } from "./replicated-repository.ts";
 import { FleetSessions } from "./sessions.ts";
@@ -107,6 +109,9 @@ export class Fleet implements FleetOfRepository {
     await Promise.all([
       valkey.subscribe(announcementChannel, (message) => this.#noteAnnouncement(message)),
       valkey.subscribe(acknowledgementChannel(this.id), (message) => this.#noteAcknowledgement(message)),
+      valkey.subscribe(snapshotChannel, (message) =>
+        this.#followSnapshots(({ stateName }) => stateName === message.toString()),
+      ),
       valkey.subscribe(pingChannel, (message) => this.#notePing(message)),
       valkey.subscribe(answerChannel(this.id), (message) => this.#noteAnswer(message)),
     ]);
@@ -213,7 +218,7 @@ export class Fleet implements FleetOfRepository {
     const { version, address } = this.#options;
     const isServing = this.#isServing;
     const repositories = [...this.#repositories.values()];
-    const publications = repositories.flatMap((repository) => [...repository.publications()]);
+    const publications = this.#publications();
     const mayPublish = this.#isReady && !this.#isRetired;
     try {
       const heard = await beat(this.valkey, {
@@ -256,7 +261,11 @@ export class Fleet implements FleetOfRepository {
   async #catchUp(heard: Heard, toldServing: boolean): Promise<void> {
     try {
       await this.#sync(heard);
-      if (toldServing && this.#isServing) this.#isReady = true;
+      if (toldServing && this.#isServing && !this.#isReady) {
+        for (const each of this.#publications()) await each.takeRecent();
+        this.#isReady = true;
+      }
+      this.#followSnapshots(() => true);
       if (this.#isReady && performance.now() >= this.#pastDueMs) this.#exchangePast();
       const isNews = !this.#isServing;
       this.#isServing = true;
@@ -274,14 +283,34 @@ export class Fleet implements FleetOfRepository {
     }
   }
 
+  #publications(): readonly ReplicatedPublications[] {
+    return [...this.#repositories.values()].flatMap((repository) => [...repository.publications()]);
+  }
+
+  /** Executes the commands of other replicas about pins and rollbacks. */
+  #followSnapshots(isMeant: (publications: ReplicatedPublications) => boolean): void {
+    for (const each of this.#publications()) {
+      if (!isMeant(each)) continue;
+      each.snapshots?.follow().then(
+        () => this.#failures.succeeded("snapshots"),
+        (thrown: unknown) => {
+          if (this.#failures.isNew("snapshots", thrown))
+            this.#options.log.warn(
+              { error: messageOf(thrown) },
+              "a pin or rollback of another replica has no effect here yet",
+            );
+        },
+      );
+    }
+  }
+
   /** Exchanges past publications with the fleet, in the background. */
   #exchangePast(): void {
     if (this.#isExchanging) return;
     this.#isExchanging = true;
     this.#pastDueMs = performance.now() + pastMs;
     const exchange = async (): Promise<void> => {
-      for (const repository of this.#repositories.values())
-        for (const each of repository.publications()) await each.exchangePast(repository.isPublisher);
+      for (const each of this.#publications()) await each.exchangePast();
     };
     exchange()
       .then(
@@ -302,24 +331,21 @@ export class Fleet implements FleetOfRepository {
 
   /** @throws ValkeyUnavailable, StateUnwritable */
   async #sync({ current, askedMs }: Heard): Promise<void> {
-    const all = [...this.#repositories.values()].flatMap((repository) => [...repository.publications()]);
-    await Promise.all(all.map((each) => each.sync(current.get(each.stateName) ?? [], askedMs)));
+    await Promise.all(this.#publications().map((each) => each.sync(current.get(each.stateName) ?? [], askedMs)));
   }
 
   #noteAnnouncement(message: Buffer): void {
     const announcement = parseAnnouncement(message);
     if (announcement === undefined) return;
-    for (const repository of this.#repositories.values())
-      for (const each of repository.publications())
-        if (each.stateName === announcement.state) void each.noteAnnouncement(announcement);
+    for (const each of this.#publications())
+      if (each.stateName === announcement.state) void each.noteAnnouncement(announcement);
   }
 
   #noteAcknowledgement(message: Buffer): void {
     const acknowledgement = parseAcknowledgement(message);
     if (acknowledgement === undefined) return;
-    for (const repository of this.#repositories.values())
-      for (const each of repository.publications())
-        if (each.stateName === acknowledgement.state) each.noteAcknowledgement(acknowledgement);
+    for (const each of this.#publications())
+      if (each.stateName === acknowledgement.state) each.noteAcknowledgement(acknowledgement);
   }
 
   #notePing(message: Buffer): void {

@@ -10,15 +10,19 @@ import type { Manifest } from "../publishing/store/publication.ts";
 import { publicationId } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
 import { acknowledgementChannel, announcementChannel, announcementText } from "./announcements.ts";
-import type { CurrentState } from "./current.ts";
+import type { CurrentPublication, CurrentState } from "./current.ts";
 import { orderOf, parseCurrent } from "./current.ts";
 import { LeaseLost } from "./lease-lost.ts";
 import { orderText } from "./members.ts";
 import { SharedPublications } from "./publications.ts";
 import { commitScript, keys, offerScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
+import { ReplicatedSnapshots } from "./shared-snapshots.ts";
 import type { Valkey } from "./valkey.ts";
 import { ValkeyUnavailable } from "./valkey.ts";
+
+/** Says that there is a new command about pins and rollbacks. The message is the name of the publications. */
+export const snapshotChannel = "snapshots";
 
 /** The lease of the repository, as its publications see it. */
 export interface HeldLease {
@@ -69,6 +73,9 @@ interface Commit {
   readonly ended: Promise<void>;
 }
 
+/** How long clients read a publication after the next one, in ms; see the sessions of clients that use plain names. */
+const recentMs = 300_000;
+
 /** When it began, in ms since the epoch. */
 const servedMsOf = (state: CurrentState): number => (state.kind === "publication" ? state.servedMs : state.withdrawnMs);
 
@@ -78,6 +85,8 @@ const momentOf = (state: CurrentState): string =>
 
 export class ReplicatedPublications implements Replicas {
   readonly stateName: StateName;
+  /** Undefined until the repository is attached. */
+  snapshots: ReplicatedSnapshots | undefined;
   readonly #options: ReplicatedPublicationsOptions;
   /** Everything that takes over or offers publications. */
   readonly #queue = new SerialQueue();
@@ -97,9 +106,21 @@ export class ReplicatedPublications implements Replicas {
 
   /** Connects the repository. Nothing is announced or taken over before. */
   attach(repository: Repository): void {
-    const { valkey, sealing, stateName } = this.#options;
+    const { valkey, sealing, stateName, fleet } = this.#options;
     this.#repository = repository;
     this.#publications = new SharedPublications({ valkey, sealing, stateName, store: repository.store });
+    const snapshots = new ReplicatedSnapshots({
+      valkey,
+      stateName,
+      repository,
+      isPublisher: () => this.isPublisher,
+      settle: () => fleet.settle(),
+      announce: async () => {
+        await valkey.run((redis) => redis.publish(valkey.prefix + snapshotChannel, stateName));
+      },
+    });
+    this.snapshots = snapshots;
+    repository.shareSnapshots(snapshots);
   }
 
   get isPublisher(): boolean {
@@ -252,15 +273,16 @@ export class ReplicatedPublications implements Replicas {
 
   /**
    * Exchanges past publications with the fleet: clients may still read them, and any replica may be asked for them.
-   * @param isPublisher whether to remove from Valkey what is not kept any more
    * @throws ValkeyUnavailable, StateUnwritable
    */
-  async exchangePast(isPublisher: boolean): Promise<void> {
+  async exchangePast(): Promise<void> {
+    const { isPublisher } = this;
     const { valkey } = this.#options;
     const [repository, publications] = [this.#repository, this.#publications];
     if (repository === undefined || publications === undefined) return;
     const { store } = repository;
     const name = valkey.prefix + keys.kept(this.stateName);
+    await this.snapshots?.offer();
     const known = await this.#keptInValkey(name);
     for (const [suite, id] of Array.from(store.ids())) {
       const states = known.get(suite) ?? [];
@@ -288,12 +310,33 @@ export class ReplicatedPublications implements Replicas {
             await valkey.run((redis) => redis.hset(name, `${suite} ${orderText(renewed)}`, JSON.stringify(renewed)));
           continue;
         }
-        await this.#queue.run(async () => {
-          const past = { servedMs: state.servedMs, supersededMs, successor: momentOf(next) };
-          await store.keepPast(await publications.fetch(state), past);
-        });
+        await this.#takePast(state, next);
       }
     }
+  }
+
+  /**
+   * Takes over the publications that were current a moment ago: clients are still reading them.
+   * @throws ValkeyUnavailable, StateUnwritable
+   */
+  async takeRecent(): Promise<void> {
+    const store = this.#repository?.store;
+    if (store === undefined) return;
+    const sinceMs = Date.now() - recentMs;
+    for (const [suite, states] of await this.#keptInValkey(this.#options.valkey.prefix + keys.kept(this.stateName))) {
+      for (const [index, state] of states.entries()) {
+        const next = states[index + 1];
+        if (next === undefined || state.kind === "withdrawal" || servedMsOf(next) < sinceMs) continue;
+        if (!store.has(suite, state.id)) await this.#takePast(state, next);
+      }
+    }
+  }
+
+  async #takePast(past: CurrentPublication, next: CurrentState): Promise<void> {
+    const [store, publications] = [this.#repository?.store, this.#publications];
+    if (store === undefined || publications === undefined) return;
+    const times = { servedMs: past.servedMs, supersededMs: servedMsOf(next), successor: momentOf(next) };
+    await this.#queue.run(async () => await store.keepPast(await publications.fetch(past), times));
   }
 
   /** All states of each suite, the earliest first. */
@@ -311,7 +354,10 @@ export class ReplicatedPublications implements Replicas {
   /** Whether this replica lacks what is current elsewhere. */
   #isNews(current: CurrentState): boolean {
     const own = this.#repository?.currentOf(current.suite);
-    if (own === undefined) return current.kind === "publication";
+    if (own === undefined)
+      return (
+        current.kind === "publication" || current.dateSeconds > (this.#repository?.store.lastDate(current.suite) ?? 0)
+      );
     return orderOf(current) > orderOf({ kind: "publication", dateSeconds: own.dateSeconds });
   }
 
@@ -322,7 +368,8 @@ export class ReplicatedPublications implements Replicas {
     const commit = this.#commit;
     if (commit?.suite === suite && commit.order === orderText(current)) await commit.ended;
     if (this.#isNews(current)) {
-      if (current.kind === "withdrawal") await repository.adoptWithdrawal(suite, current.withdrawnMs);
+      if (current.kind === "withdrawal")
+        await repository.adoptWithdrawal(suite, current.withdrawnMs, current.dateSeconds);
       else {
         const manifest = await this.#publications?.fetch(current);
         if (manifest !== undefined) await repository.adopt(manifest, current.servedMs);

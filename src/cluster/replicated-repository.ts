@@ -164,7 +164,10 @@ export class ReplicatedRepository {
 
   /** As `ServedRepository.ping`: then the change is published on all replicas. @throws ValkeyUnavailable */
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
-    return await this.#pings.ping(path, signal);
+    const outcome = await this.#pings.ping(path, signal);
+    // All replicas serve it by now; this one also shows it.
+    await Promise.all([...this.#publications.values()].map((publications) => publications.settling()));
+    return outcome;
   }
 
   /** As `ServedRepository.requestRefresh`. */

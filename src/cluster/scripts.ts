@@ -12,6 +12,8 @@ export const keys = {
   current: (state: string) => `current:${state}`,
   /** By suite and order: all publications that are kept, and when suites were taken out of service. */
   kept: (state: string) => `kept:${state}`,
+  /** The last commands about pins and rollbacks. */
+  snapshots: (state: string) => `snapshots:${state}`,
   pings: (repository: string) => `pings:${repository}`,
 } as const;
 

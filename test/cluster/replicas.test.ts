@@ -163,7 +163,57 @@ describe("three replicas", () => {
     await add(follower, "5");
     await follower.ping();
     expect((currentId(follower) ?? "") > before).toBe(true);
-    expect(currentId(publisher)).toBe(currentId(follower));
+    expect(new Set(await releases(replicas)).size).toBe(1);
+  });
+});
+
+describe("a command for snapshots at any replica", () => {
+  test("rolls back and resumes the suite on all of them, whoever publishes afterwards", async () => {
+    const replicas = await startedReplicas(3);
+    const { publisher, followers } = roles(replicas);
+    const [one, other] = followers;
+    if (one === undefined || other === undefined) throw new Error("no follower");
+    const before = currentId(one) ?? "";
+    await add(one, "2");
+    await one.ping();
+    await one.served.repository.snapshotControl.rollBack(sid, before);
+    for (const { served } of replicas) expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+    expect(new Set(await releases(replicas)).size).toBe(1);
+    await publisher.end();
+    await agreed(followers);
+    await add(one, "3");
+    await one.ping();
+    for (const { served } of followers) expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
+    await other.served.repository.snapshotControl.resume(sid);
+    for (const { served } of followers) expect(await packageNames(served)).toEqual(["hello 1.0-1", "more 2", "more 3"]);
+  });
+
+  test("pins a publication on all of them, also on one that was away, and after Valkey has lost everything", async () => {
+    const replicas = await startedReplicas(2);
+    const [one, other] = replicas;
+    if (one === undefined || other === undefined) throw new Error("no replica");
+    const id = await one.served.repository.snapshotControl.pin(sid, currentId(one) ?? "", "release");
+    const pinOf = ({ served }: ReplicaUnderTest) => served.repository.store.pins.idOf(sid, "release");
+    await vi.waitFor(() => expect(pinOf(other)).toBe(id), 10_000);
+    await valkey.kill();
+    await vi.waitFor(() => expect(one.fleet.pingRefusal).toBeDefined(), 10_000);
+    await valkey.restart();
+    await agreed(replicas);
+    const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
+    await late.start();
+    await vi.waitFor(() => expect(pinOf(late)).toBe(id), 10_000);
+    await late.served.repository.snapshotControl.unpin(sid, "release");
+    await vi.waitFor(() => expect([pinOf(one), pinOf(other)]).toEqual([undefined, undefined]), 10_000);
+  });
+
+  test("is refused, and changes nothing, while Valkey is away", async () => {
+    const [one] = await startedReplicas(1);
+    if (one === undefined) throw new Error("no replica");
+    await valkey.kill();
+    await vi.waitFor(() => expect(one.fleet.pingRefusal).toBeDefined(), 10_000);
+    const { snapshotControl, store } = one.served.repository;
+    await expect(snapshotControl.pin(sid, currentId(one) ?? "", "release")).rejects.toBeInstanceOf(ValkeyUnavailable);
+    expect(store.pins.idOf(sid, "release")).toBeUndefined();
   });
 });
 

@@ -34,6 +34,9 @@ export const logMeanings: Readonly<Record<string, LogMeaning>> = {
   "a path could not be surveyed": {
     meaning: "This part of the tree could not be read; what was published of it stays. `up to date again` follows.",
   },
+  "a pin or rollback of another replica has no effect here yet": {
+    meaning: "It is tried again every second.",
+  },
   "a ping could not be answered yet": {
     meaning: "Valkey did not respond. The ping is noted there, and is answered later, perhaps by another replica.",
   },

@@ -52,7 +52,7 @@ import type { Refresher } from "./refresher.ts";
 import { reportPublication } from "./report-publication.ts";
 import type { ServedSuite } from "./served-suite.ts";
 import type { ServedSuites } from "./served-suites.ts";
-import type { SuiteRollback } from "./snapshot-control.ts";
+import type { SharedSnapshots, SuiteRollback } from "./snapshot-control.ts";
 import { SnapshotControl } from "./snapshot-control.ts";
 import type { SuitePublisher } from "./suite-publisher.ts";
 import type { TreeOutage } from "./tree-outage.ts";
@@ -282,6 +282,11 @@ export class Repository implements ServedRepository, SuiteRollback {
     return await this.#options.publishQueue.run(task);
   }
 
+  /** Lets all replicas execute commands for snapshots. */
+  shareSnapshots(shared: SharedSnapshots): void {
+    this.snapshotControl.share(shared);
+  }
+
   async rollBack(past: Manifest): Promise<void> {
     const suite = this.#suites.open(past.suite);
     await reportPublication(suite, this.#options, () => suite.rollBack(past, this.#options.stopping.signal));
@@ -314,8 +319,9 @@ export class Repository implements ServedRepository, SuiteRollback {
     });
   }
 
-  /** Takes a suite out of service that another replica has taken out of service. */
-  async adoptWithdrawal(suite: Suite, nowMs: number): Promise<void> {
+  /** Takes a suite out of service that another replica has taken out of service. @param dateSeconds its last Date */
+  async adoptWithdrawal(suite: Suite, nowMs: number, dateSeconds: number): Promise<void> {
+    await this.#options.store.noteDate(suite, dateSeconds);
     if (this.#suites.has(suite)) await this.#suites.withdraw(suite, nowMs);
   }
 

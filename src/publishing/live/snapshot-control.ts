@@ -32,7 +32,16 @@ export interface SuiteRollback {
   resume(suite: Suite): Promise<void>;
 }
 
+/** Executes commands on all replicas. */
+export interface SharedSnapshots {
+  /** Resolves when all know a pin. @param id undefined: the name is removed */
+  pin(suite: Suite, name: string, id: string | undefined): Promise<void>;
+  /** Resolves when all serve a past publication again. @param id undefined: they serve the content of the tree */
+  rollBack(suite: Suite, id: string | undefined): Promise<void>;
+}
+
 export class SnapshotControl {
+  #shared: SharedSnapshots | undefined;
   readonly #store: PublicationStore;
   readonly #live: SuiteRollback | undefined;
 
@@ -40,6 +49,32 @@ export class SnapshotControl {
   constructor(store: PublicationStore, live?: SuiteRollback) {
     this.#store = store;
     this.#live = live;
+  }
+
+  /** Executes commands on all replicas from now on. */
+  share(shared: SharedSnapshots): void {
+    this.#shared = shared;
+  }
+
+  /** Pins or unpins a publication as another replica has. @returns whether it is kept here */
+  async followPin(suite: Suite, name: string, id: string | undefined): Promise<boolean> {
+    const { pins } = this.#store;
+    if (pins.idOf(suite, name) === id) return true;
+    if (id !== undefined && !this.#store.has(suite, id)) return false;
+    await this.#whileNothingIsPublished(() =>
+      id === undefined ? pins.unpin(suite, name) : pins.pin({ suite, name, id }),
+    );
+    return true;
+  }
+
+  /** Rolls a suite back, or resumes it, as another replica has. @returns whether the publication is kept here */
+  async followRollback(suite: Suite, id: string | undefined): Promise<boolean> {
+    const { pins } = this.#store;
+    if (pins.rolledBackTo(suite) === id) return true;
+    if (id === undefined) await this.#resume(suite);
+    else if (this.#store.has(suite, id)) await this.#rollBack(suite, id);
+    else return false;
+    return true;
   }
 
   /** Returns the snapshots by suite, the newest first. */
@@ -97,6 +132,7 @@ export class SnapshotControl {
       const id = this.#find(suite, when);
       const known = this.#store.pins.idOf(suite, name);
       if (known !== undefined && known !== id) throw new NoSuchPast(`${name} is ${known} of ${suite} already`);
+      await this.#shared?.pin(suite, name, id);
       await this.#store.pins.pin({ suite, name, id });
       return id;
     });
@@ -108,6 +144,7 @@ export class SnapshotControl {
       const id = isPinName(name) ? this.#store.pins.idOf(suite, name) : undefined;
       if (id === undefined)
         throw new NoSuchPast(`nothing of ${suite} is pinned as ${JSON.stringify(name.slice(0, 80))}`);
+      await this.#shared?.pin(suite, name, undefined);
       await this.#store.pins.unpin(suite, name);
       return id;
     });
@@ -121,21 +158,30 @@ export class SnapshotControl {
    * @throws NoSuchPast, and errors of publishing
    */
   async rollBack(suite: Suite, when: string): Promise<string> {
-    return await this.#whileNothingIsPublished(async () => {
-      const id = this.#find(suite, when);
+    const id = this.#find(suite, when);
+    if (this.#shared === undefined) await this.#rollBack(suite, id);
+    else await this.#shared.rollBack(suite, id);
+    return id;
+  }
+
+  async #rollBack(suite: Suite, id: string): Promise<void> {
+    await this.#whileNothingIsPublished(async () => {
       const past = this.#store.get(suite, id);
+      if (past === undefined) throw new NoSuchPast(`${id} of ${suite} is not kept any more`);
       await this.#store.pins.rollBack(suite, id);
-      if (past !== undefined) await this.#live?.rollBack(past);
-      return id;
+      await this.#live?.rollBack(past);
     });
   }
 
   /** Lets a suite serve the content of the tree again. @throws NoSuchPast, and errors of the refresh */
   async resume(suite: Suite): Promise<void> {
-    await this.#whileNothingIsPublished(async () => {
-      if (this.#store.pins.rolledBackTo(suite) === undefined) throw new NoSuchPast(`${suite} is not rolled back`);
-      await this.#store.pins.resume(suite);
-    });
+    if (this.#store.pins.rolledBackTo(suite) === undefined) throw new NoSuchPast(`${suite} is not rolled back`);
+    if (this.#shared === undefined) await this.#resume(suite);
+    else await this.#shared.rollBack(suite, undefined);
+  }
+
+  async #resume(suite: Suite): Promise<void> {
+    await this.#whileNothingIsPublished(() => this.#store.pins.resume(suite));
     await this.#live?.resume(suite);
   }
 

@@ -182,6 +182,13 @@ export class PublicationStore {
       .reduce<number | undefined>((last, { dateSeconds }) => latest(last, dateSeconds), undefined);
   }
 
+  /** Makes sure that the next publication of a suite has a later Date. */
+  async noteDate(suite: Suite, dateSeconds: number): Promise<void> {
+    if ((this.lastDate(suite) ?? 0) >= dateSeconds) return;
+    await written(() => this.#dates.put(suite, dateSeconds));
+    this.#lastDates?.keep(`${this.#name}/${suite}`, dateSeconds);
+  }
+
   /** The last Date of a suite, in seconds since the epoch, even if the suite is no longer served. */
   lastDate(suite: Suite): number | undefined {
     return latest(this.#dates.get(suite), this.#lastDates?.get(`${this.#name}/${suite}`));
