@@ -60,6 +60,8 @@ type Answer =
   | { readonly kind: "outcome"; readonly outcome: PingOutcome }
   | { readonly kind: "failure"; readonly code: ErrorCode; readonly text: string };
 
+const failureOf = (thrown: unknown): Answer => ({ kind: "failure", code: codeOf(thrown), text: messageOf(thrown) });
+
 export const pingChannel = "ping";
 /** @param id of the replica that has received the ping */
 export const answerChannel = (id: string): string => `answer:${id}`;
@@ -137,13 +139,19 @@ export class ReplicatedPings {
     if (opened !== undefined) this.#waiting.get(ping)?.(JSON.parse(opened) as Answer);
   }
 
-  /** Answers all pings that no publisher has answered yet. @throws ValkeyUnavailable */
-  async answerAll(): Promise<void> {
+  /**
+   * Answers all pings that no publisher has answered yet.
+   * @param failure why they cannot be answered otherwise
+   * @throws ValkeyUnavailable
+   */
+  async answerAll(failure?: Error): Promise<void> {
     const { valkey, repository } = this.#options;
     const notes = await valkey.run((redis) => redis.hvals(valkey.prefix + keys.pings(repository)));
     for (const text of notes) {
       const note = parsePing(Buffer.from(text));
-      if (note !== undefined) void this.#answer(note);
+      if (note === undefined) continue;
+      if (failure === undefined) void this.#answer(note);
+      else await this.#sendAnswer(note, this.#sealed(note.ping, JSON.stringify(failureOf(failure))));
     }
   }
 
@@ -164,27 +172,33 @@ export class ReplicatedPings {
     this.#repository?.ping(parseTreePath(opened), this.#stopping.signal).catch(() => undefined);
   }
 
-  async #answer({ ping, from, path }: PingMessage): Promise<void> {
+  async #answer(note: PingMessage): Promise<void> {
+    const { ping, path } = note;
     if (this.#answering.has(ping)) return;
     this.#answering.add(ping);
-    const { valkey, repository, isPublisher, log } = this.#options;
+    const { repository, isPublisher, log } = this.#options;
     try {
       const answer = this.#answers.get(ping) ?? (await this.#answerOf(ping, path));
       // Another publisher answers then.
       if (answer === undefined || !isPublisher()) return;
-      this.#remember(ping, answer);
-      const text = JSON.stringify({ repository, ping, answer } satisfies AnswerMessage);
-      await valkey.run((redis) =>
-        Promise.all([
-          redis.hdel(valkey.prefix + keys.pings(repository), ping),
-          redis.publish(valkey.prefix + answerChannel(from), text),
-        ]),
-      );
+      await this.#sendAnswer(note, answer);
     } catch (thrown) {
       log.warn({ repository, error: messageOf(thrown) }, "a ping could not be answered yet");
     } finally {
       this.#answering.delete(ping);
     }
+  }
+
+  async #sendAnswer({ ping, from }: Pick<PingMessage, "ping" | "from">, answer: string): Promise<void> {
+    const { valkey, repository } = this.#options;
+    this.#remember(ping, answer);
+    const text = JSON.stringify({ repository, ping, answer } satisfies AnswerMessage);
+    await valkey.run((redis) =>
+      Promise.all([
+        redis.hdel(valkey.prefix + keys.pings(repository), ping),
+        redis.publish(valkey.prefix + answerChannel(from), text),
+      ]),
+    );
   }
 
   /** @returns undefined if another publisher has to answer */
@@ -200,7 +214,7 @@ export class ReplicatedPings {
       const code = codeOf(thrown);
       if (code.startsWith("cluster/") || this.#stopping.signal.aborted) return undefined;
       if (code === "storage/unavailable" && (await this.#options.leaveToOthers())) return undefined;
-      answer = { kind: "failure", code, text: messageOf(thrown) };
+      answer = failureOf(thrown);
     }
     return this.#sealed(ping, JSON.stringify(answer));
   }

@@ -1,5 +1,5 @@
 // One configured repository in a fleet: its lease, its publications under all their names, and its pings.
-import { messageOf } from "../base/errors.ts";
+import { codeOf, errorOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
 import { ownVersion } from "../base/own-version.ts";
@@ -166,7 +166,7 @@ export class ReplicatedRepository {
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const outcome = await this.#pings.ping(path, signal);
     // All replicas serve it by now; this one also shows it.
-    await Promise.all([...this.#publications.values()].map((publications) => publications.settling()));
+    for (const publications of this.#publications.values()) await publications.settling();
     return outcome;
   }
 
@@ -214,6 +214,8 @@ export class ReplicatedRepository {
       await this.#pings.answerAll();
     } catch (thrown) {
       if (!isStillTaken()) return;
+      const isAwayEverywhere = codeOf(thrown) === "storage/unavailable" && !this.#canOthersReadAlone;
+      if (isAwayEverywhere) await this.#pings.answerAll(errorOf(thrown)).catch(() => undefined);
       await this.#giveUp(messageOf(thrown));
     }
   }
