@@ -1,5 +1,6 @@
 // The connection to Valkey (or Redis): what ioredis needs to fail fast, and to come back by itself.
 
+import { randomUUID } from "node:crypto";
 import type { CommonRedisOptions, RedisCommander } from "ioredis";
 import { Cluster, Redis } from "ioredis";
 import { messageOf, RepoError } from "../base/errors.ts";
@@ -18,6 +19,10 @@ export type Commands = RedisCommander;
 /** How long a command may take. Valkey answers within milliseconds or not at all. */
 const commandTimeoutMs = 2000;
 const connectTimeoutMs = 2000;
+/** How often the connections are tested. Those whose packets are dropped look alive otherwise. */
+const testMs = 1000;
+/** The connection for subscriptions is replaced after so long without the messages of the tests. */
+const maxSilenceMs = 3 * testMs;
 /** How long to wait between attempts to connect. */
 const maxReconnectMs = 500;
 
@@ -33,6 +38,11 @@ export class Valkey {
   readonly #log: Log;
   readonly #listeners = new Map<string, (message: Buffer) => void>();
   #isLogged = false;
+  /** How many commands and connections have failed. */
+  errors = 0;
+  readonly #testing: NodeJS.Timeout;
+  /** When a message of the tests was received, or the connection was made. */
+  #heardMs = 0;
 
   constructor(settings: ValkeySettings, log: Log) {
     this.prefix = `{tahoe-apt:${settings.name}}:`;
@@ -45,6 +55,14 @@ export class Valkey {
     this.#subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) =>
       this.#listeners.get(channel.toString())?.(message),
     );
+    this.#subscriber.on("ready", () => {
+      this.#heardMs = performance.now();
+    });
+    const channel = `test:${randomUUID()}`;
+    void this.subscribe(channel, () => {
+      this.#heardMs = performance.now();
+    });
+    this.#testing = setInterval(() => void this.#test(this.prefix + channel), testMs).unref();
   }
 
   /** Whether commands can be sent now. */
@@ -62,6 +80,7 @@ export class Valkey {
     try {
       return await commands(this.#commands as unknown as Commands);
     } catch (thrown) {
+      this.errors += 1;
       throw new ValkeyUnavailable(`Valkey does not answer: ${messageOf(thrown)}`);
     }
   }
@@ -83,12 +102,28 @@ export class Valkey {
   }
 
   close(): void {
+    clearInterval(this.#testing);
     this.#commands.disconnect();
     this.#subscriber.disconnect();
   }
 
+  /** Replaces connections that do not answer. @param channel has a message for each test */
+  async #test(channel: string): Promise<void> {
+    const [commands, subscriber] = [this.#commands, this.#subscriber];
+    if (commands.status !== "ready") return;
+    try {
+      await commands.publish(channel, "");
+    } catch (thrown) {
+      if (commands.status !== "ready") return;
+      this.#noteError(thrown);
+      commands.disconnect(true);
+    }
+    if (subscriber.status === "ready" && performance.now() - this.#heardMs > maxSilenceMs) subscriber.disconnect(true);
+  }
+
   /** An outage is logged once. */
   #noteError(thrown: unknown): void {
+    this.errors += 1;
     if (this.#isLogged) return;
     this.#isLogged = true;
     this.#log.error({ error: messageOf(thrown) }, "Valkey is away");

@@ -4,7 +4,7 @@ import { silentLog } from "../../src/base/log.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { Valkey, ValkeyUnavailable } from "../../src/cluster/valkey.ts";
 import { parseValkeyUrl } from "../../src/cluster/valkey-settings.ts";
-
+import { CuttableLinks } from "../support/cuttable-links.ts";
 import { ValkeyUnderTest } from "../support/valkey.ts";
 
 const opened: { close?(): void; stop?(): Promise<void> }[] = [];
@@ -66,6 +66,25 @@ describe("the connection to Valkey", () => {
     await publish("before");
     await server.restart();
     await publish("after");
+  });
+
+  test("is made again when all its packets are dropped, for commands and for messages", async () => {
+    const server = await started();
+    const links = await CuttableLinks.start([server.port]);
+    opened.push({ stop: () => links.end() });
+    const [through, other] = [connect(server, { urls: [`redis://127.0.0.1:${links.ports[0]}`] }), connect(server)];
+    const received: string[] = [];
+    await Promise.all([connected(through), connected(other)]);
+    await through.subscribe("news", (message) => received.push(message.toString()));
+    links.cut(0);
+    await vi.waitFor(() => expect(through.isConnected).toBe(false), 10_000);
+    links.mend(0);
+    await connected(through);
+    expect(await through.run((redis) => redis.get("a"))).toBeNull();
+    await vi.waitFor(async () => {
+      await other.run((redis) => redis.publish(`${other.prefix}news`, "after"));
+      expect(received).toContain("after");
+    }, 10_000);
   });
 });
 
