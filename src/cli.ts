@@ -170,6 +170,7 @@ const lazyCommands: readonly (readonly [names: string, add: (commands: Command) 
   ["deep-check", async (to) => (await import("./commands/deep-check.ts")).addDeepCheck(to, stopSignal)],
   ["snapshot", async (to) => (await import("./commands/snapshot.ts")).addSnapshot(to)],
   ["check", async (to) => (await import("./commands/check.ts")).addCheck(to)],
+  ["cluster", async (to) => (await import("./commands/cluster.ts")).addCluster(to)],
   ["reload", async (to) => (await import("./commands/reload.ts")).addReload(to)],
   ["override phase", async (to) => (await import("./commands/override.ts")).addOverride(to)],
   ["backup restore", async (to) => (await import("./commands/backup.ts")).addBackup(to)],

@@ -20,6 +20,8 @@ import { snapshotChannel } from "./replicated-publications.ts";
 import type { FleetOfRepository, ReplicatedRepositoryOptions } from "./replicated-repository.ts";
 import { ReplicatedRepository } from "./replicated-repository.ts";
 import { FleetSessions } from "./sessions.ts";
+import type { FleetStatus } from "./status.ts";
+import { fleetStatus, lagSecondsOf } from "./status.ts";
 import { Valkey } from "./valkey.ts";
 import type { ValkeySettings } from "./valkey-settings.ts";
 
@@ -39,6 +41,18 @@ export interface FleetOptions {
 /** How often past publications are exchanged, in ms. What nobody renews, Valkey forgets after a day. */
 const pastMs = 3600 * 1000;
 const pastRetryMs = 10_000;
+/** What metrics show. */
+interface ObservedFleet {
+  readonly isConnected: boolean;
+  readonly errors: number;
+  readonly members: number;
+  readonly repositories: readonly {
+    readonly name: string;
+    readonly isPublisher: boolean;
+    readonly leaseChanges: number;
+    readonly lagSeconds: number;
+  }[];
+}
 
 /** How long after the last answer of Valkey this replica may be behind the others, in ms. */
 const staleMs = 3000;
@@ -82,6 +96,45 @@ export class Fleet implements FleetOfRepository {
   /** A counter of what clients do at all replicas together. */
   counter(name: string, durationSeconds: number): FleetCounter {
     return new FleetCounter(this.valkey, name, durationSeconds);
+  }
+
+  /** The state of the whole fleet, as far as this replica knows. */
+  status(): FleetStatus {
+    const repositories = [...this.#repositories.values()].map(({ name, lease: { holder, changes } }) => ({
+      name,
+      ...(holder !== undefined && { publisher: holder }),
+      leaseChanges: changes,
+    }));
+    const { notReady } = this;
+    return fleetStatus(this.#heard, {
+      self: this.id,
+      isConnected: this.valkey.isConnected,
+      notReady,
+      repositories,
+    });
+  }
+
+  /** The same in numbers, for metrics. */
+  observed(): ObservedFleet {
+    return {
+      isConnected: this.valkey.isConnected,
+      errors: this.valkey.errors,
+      members: this.#heard?.members.length ?? 0,
+      repositories: [...this.#repositories.values()].map((repository) => ({
+        name: repository.name,
+        isPublisher: repository.isPublisher,
+        leaseChanges: repository.lease.changes,
+        lagSeconds: this.#lagSecondsOf(repository),
+      })),
+    };
+  }
+
+  #lagSecondsOf(repository: ReplicatedRepository): number {
+    if (this.#heard === undefined) return 0;
+    const own = new Map([...repository.publications()].map((each) => [each.stateName as string, each.currentIds()]));
+    const current = new Map([...this.#heard.current].filter(([stateName]) => own.has(stateName)));
+    const nowMs = this.#heard.nowMs + (performance.now() - this.#heard.askedMs);
+    return lagSecondsOf({ nowMs, current }, (stateName, suite) => own.get(stateName)?.[suite]);
   }
 
   /** A repository of this server; `attach` and then `add` begin to connect it. */

@@ -99,6 +99,11 @@ export class MirrorSessions {
     this.configure(limits, behindProxy);
   }
 
+  /** Whether other servers know of the sessions too. */
+  get isShared(): boolean {
+    return this.#shared !== undefined;
+  }
+
   /** Changes the settings. The sessions go on. */
   configure({ mirrorIdleSeconds, mirrorSessionSeconds, maxMirrorSessions }: MirrorLimits, behindProxy: boolean): void {
     this.#idleMs = mirrorIdleSeconds * 1000;
@@ -256,6 +261,10 @@ class RequestSession implements ClientSession {
     this.#request = request;
     this.#memory = memory;
     this.#ordinal = ordinal;
+  }
+
+  get isShared(): boolean {
+    return this.#sessions.isShared;
   }
 
   learn(suiteKey: string, file: ReleaseFile | undefined, currentId: string): Promise<void> | undefined {

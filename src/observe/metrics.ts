@@ -9,6 +9,8 @@ import type { PackageCacheObserver } from "../publishing/serve/package-cache.ts"
 import type { SuiteCounts } from "../publishing/served-repository.ts";
 import type { SigningKey } from "../signing/signer.ts";
 import type { HealthObserver } from "../storage/health.ts";
+import type { ObservedFleet } from "./cluster-metrics.ts";
+import { clusterMetrics } from "./cluster-metrics.ts";
 import { healthMetrics } from "./health-metrics.ts";
 import { keyMetrics } from "./key-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
@@ -41,6 +43,8 @@ export interface Metrics {
   watchWebhooks(repository: RepositoryName, waiting: () => number | undefined): void;
   /** Removes every series of a repository that is no longer served. */
   forget(repository: RepositoryName): Promise<void>;
+  /** Exports the state of the fleet to which this server belongs. @param fleet is called for each scrape */
+  watchFleet(fleet: () => ObservedFleet): void;
   /** Exports how much room the state directory has. */
   watchStateDirectory(directory: string): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
@@ -119,6 +123,7 @@ export function createMetrics(clock: Clock): Metrics {
   );
 
   const webhooks = webhookMetrics(registry);
+  const watchFleet = clusterMetrics(registry);
   return {
     contentType: registry.contentType,
     render: () => registry.metrics(),
@@ -135,6 +140,7 @@ export function createMetrics(clock: Clock): Metrics {
     },
     watchKeys,
     watchSuites,
+    watchFleet,
     async forget(repository) {
       currentAtMs.delete(repository);
       watchKeys(repository, []);

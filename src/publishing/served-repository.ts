@@ -139,6 +139,8 @@ export type ReleaseFile = "Release" | "InRelease";
  * @see mirror-sessions.ts for the duration, and for how clients are distinguished
  */
 export interface ClientSession {
+  /** Whether it may have begun at another server of a fleet. */
+  readonly isShared?: boolean;
   /**
    * Must be called, and its result awaited, before the other methods: another server of the fleet may know more of the
    * client.

@@ -13,6 +13,7 @@ import type { RepositoryName, Suite } from "../base/names.ts";
 import { parseRepositoryName, parseSuite, rootPath } from "../base/names.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import { suitePath } from "../catalog/layout/repository-layout.ts";
+import type { FleetStatus } from "../cluster/status.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { OverridesFile, overridesFileName } from "../config/overrides-file.ts";
 import type { Repository } from "../publishing/live/repository.ts";
@@ -61,10 +62,12 @@ const question = z.discriminatedUnion("ask", [
   }),
   z.object({ ask: z.literal("owners"), patterns: z.array(z.string()).readonly(), ...about }),
   z.object({ ask: z.literal("view"), views: z.record(z.string(), rules), ...about }),
+  z.object({ ask: z.literal("cluster"), ...about }),
   z.object({ ask: z.literal("reload"), acceptIdentityChange: z.boolean().optional(), ...about }),
 ]);
 export type Question = z.infer<typeof question>;
-type Reload = Extract<Question, { readonly ask: "reload" }>;
+/** Commands for the whole server. */
+type OfServer = Extract<Question, { readonly ask: "reload" | "cluster" }>;
 
 const backupQuestion = z.object({ ask: z.literal(backupCommand) });
 
@@ -108,6 +111,23 @@ const answers = {
   resume: z.object({ suite: z.string(), isLive: z.boolean() }),
   /** Undefined if no server runs, or it has not surveyed the suite yet: then the caller must read the tree. */
   owners: z.object({ shares: z.array(nameShare).optional() }),
+  cluster: z.object({
+    self: z.string(),
+    valkey: z.object({ isConnected: z.boolean(), silentSeconds: z.number().optional() }),
+    replicas: z.array(
+      z.object({
+        id: z.string(),
+        version: z.string(),
+        address: z.string(),
+        startedSeconds: z.number(),
+        isServing: z.boolean(),
+        lagSeconds: z.number(),
+        current: z.record(z.string(), z.record(z.string(), z.string())),
+      }),
+    ),
+    repositories: z.array(z.object({ name: z.string(), publisher: z.string().optional(), leaseChanges: z.number() })),
+    problems: z.array(z.string()),
+  }),
   reload: z.object({
     /** The changed keys that are in effect. */
     changed: z.array(z.string()),
@@ -146,12 +166,14 @@ export interface ControlledServer {
   readonly repositories: () => Iterable<ControlledRepository>;
   /** @returns undefined if the server cannot read its configuration again @throws ConfigurationError */
   readonly reload: (options: ReloadOptions) => Promise<ReloadOutcome | undefined>;
+  /** @returns undefined if the server belongs to no cluster */
+  readonly cluster: () => FleetStatus | undefined;
   /** The database of the state directory; undefined while it is not open. */
   readonly root: () => RootDatabase | undefined;
 }
 
 /** Returns the function that executes commands in a running server. */
-export function answerFor({ repositories, reload, root }: ControlledServer, log: Log): Answer {
+export function answerFor({ repositories, reload, cluster, root }: ControlledServer, log: Log): Answer {
   return async (text) => {
     try {
       const asked: unknown = JSON.parse(text);
@@ -163,6 +185,7 @@ export function answerFor({ repositories, reload, root }: ControlledServer, log:
       }
       const command = question.parse(asked);
       if (command.ask === "reload") return JSON.stringify({ answer: await described(await reload(command)) });
+      if (command.ask === "cluster") return JSON.stringify({ answer: clusterStatus(cluster()) });
       const targets = [...repositories()].map(
         ({ repository: live, overrides }) =>
           [live.name, { snapshotControl: live.snapshotControl, overrides, live }] as const,
@@ -177,6 +200,14 @@ export function answerFor({ repositories, reload, root }: ControlledServer, log:
 }
 
 const isUsage = (thrown: unknown): boolean => thrown instanceof ChoiceNeeded || thrown instanceof ConfigurationError;
+
+/** @throws OperationRefused if the server belongs to no cluster */
+function clusterStatus(status: FleetStatus | undefined): Answered<"cluster"> {
+  if (status === undefined)
+    throw new OperationRefused("this server belongs to no cluster: its configuration has no [cluster]");
+  const { replicas, repositories, problems } = status;
+  return { ...status, replicas: [...replicas], repositories: [...repositories], problems: [...problems] };
+}
 
 /** How long the answer to a reload waits, in ms, for publications with the new settings. */
 const publishedWithinMs = 30_000;
@@ -225,6 +256,7 @@ async function executeOnState(
   names: readonly RepositoryName[],
 ): Promise<unknown> {
   if (command.ask === "reload") throw new OperationRefused(`no server uses ${directory}: there is nothing to reload`);
+  if (command.ask === "cluster") throw new OperationRefused(`no server uses ${directory}`);
   const unlock = await claimStateForCommand(directory, (reason) => new OperationRefused(reason));
   try {
     checkState(directory, silentLog);
@@ -254,7 +286,7 @@ async function executeOnState(
 }
 
 async function execute(
-  command: Exclude<Question, Reload>,
+  command: Exclude<Question, OfServer>,
   repositories: ReadonlyMap<string, CommandTarget>,
 ): Promise<unknown> {
   const { snapshotControl, overrides, live } = only("repository", command.repository, repositories);

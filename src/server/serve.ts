@@ -1,5 +1,6 @@
 // Starts and stops a server: the one place that connects storage, publishing, metrics and HTTP by a configuration.
 import type { RequestListener } from "node:http";
+import { hostname } from "node:os";
 import { onAbort } from "../base/abort.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
@@ -8,6 +9,7 @@ import { ownVersion } from "../base/own-version.ts";
 import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Fleet } from "../cluster/fleet.ts";
+import type { FleetStatus } from "../cluster/status.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { HttpError } from "../http/error-responses.ts";
 import type { Address, RunningServer } from "../http/server.ts";
@@ -122,6 +124,7 @@ class ServerStart {
   /** The start, and the reloads after it, one at a time. */
   readonly #changes = new SerialQueue();
   #served: ServedConfiguration | undefined;
+  #fleet: Fleet | undefined;
 
   static async open(configuration: Configuration, surroundings: Surroundings): Promise<ServerStart> {
     const corruption = new AbortController();
@@ -132,6 +135,7 @@ class ServerStart {
     const controlled = {
       repositories: () => start?.controlled() ?? [],
       reload: async (options: ReloadOptions) => await start?.reload(options),
+      cluster: () => start?.fleetStatus(),
       root: () => start?.resources.shared.root,
     };
     const resources = await openSharedResources(configuration, {
@@ -161,6 +165,10 @@ class ServerStart {
 
   controlled(): readonly ControlledRepository[] {
     return [...(this.#served?.slots() ?? [])].map(({ service }) => service.controlled);
+  }
+
+  fleetStatus(): FleetStatus | undefined {
+    return this.#fleet?.status();
   }
 
   async serve(): Promise<Server> {
@@ -201,6 +209,8 @@ class ServerStart {
 
   async #serveIn(fleet: Fleet | undefined): Promise<Server> {
     const { signal, onHangup, serviceManager } = this.#surroundings;
+    this.#fleet = fleet;
+    if (fleet !== undefined) this.#metrics.watchFleet(() => fleet.observed());
     const served = await ServedConfiguration.open(this.#configuration, {
       resources: this.resources,
       metrics: this.#metrics,
@@ -286,7 +296,8 @@ async function openFleet(configuration: Configuration, log: Log): Promise<Fleet 
   } = configuration;
   if (cluster === undefined || first === undefined) return undefined;
   const { Fleet: Member } = await import("../cluster/fleet.ts");
-  const address = authorityOf(listen);
+  const isEverywhere = listen.host === "0.0.0.0" || listen.host === "::";
+  const address = authorityOf(isEverywhere ? { ...listen, host: hostname() } : listen);
   const secret = fleetSecret(first, configuration);
   return new Member({ settings: cluster, secret, version: ownVersion(), address, log, now: systemClock });
 }

@@ -47,6 +47,12 @@ export function observeEverything(metrics: Metrics, repository: RepositoryName):
   metrics.watchSuites(repository, () => [{ suite: "sid", published, rejectedFiles: 0 }]);
   metrics.webhookObserverOf(repository).counted("delivered", 1);
   metrics.watchWebhooks(repository, () => 1);
+  metrics.watchFleet(() => ({
+    isConnected: true,
+    errors: 1,
+    members: 3,
+    repositories: [{ name: repository, isPublisher: true, leaseChanges: 1, lagSeconds: 0 }],
+  }));
   metrics.watchStateDirectory("/tmp");
   metrics.requestObserver.answered("page", 404, 0.1);
 }

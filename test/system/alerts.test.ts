@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import fetch from "node-fetch";
 import type { ExpectStatic } from "vitest";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
@@ -22,6 +23,7 @@ import { PrometheusUnderTest } from "../support/prometheus.ts";
 import { demandRoot } from "../support/rootfs.ts";
 import { ServerUnderTest } from "../support/server.ts";
 import { sharesOf, threeShareGrid } from "../support/three-share-grid.ts";
+import { ValkeyUnderTest } from "../support/valkey.ts";
 
 const setUpMs = 120_000;
 const firesWithinMs = 60_000;
@@ -36,13 +38,15 @@ const daySeconds = 24 * 3600;
  * - healthy: a folder, and nothing happens to it until it is stopped
  * - folder: its key expires in two days; broken packages are put into it, and its small disk is filled
  * - grid: checks its objects all the time; shares are deleted, and the grid is stopped
+ * - replica: in a cluster; its lease is taken away, it is told of what it cannot have, and then its Valkey is killed
  * - neglected: reads the same grid, was last checked 22 days ago, and its event loop is blocked
  */
-type ServerName = "healthy" | "folder" | "grid" | "neglected";
+type ServerName = "healthy" | "folder" | "grid" | "replica" | "neglected";
 
 const servers = new Map<ServerName, ServerUnderTest>();
 let grid: Grid;
 let prometheus: PrometheusUnderTest;
+let valkey: ValkeyUnderTest;
 
 /** Makes a signing key by gpg. @param expires in gpg's form, e.g. `2d` or `never` */
 function makeKey(name: string, expires: string): void {
@@ -59,6 +63,7 @@ async function startServer(
   settings: {
     readonly server?: string;
     readonly repository: string;
+    readonly last?: string;
     readonly env?: { readonly [name: string]: string };
   },
 ): Promise<void> {
@@ -69,6 +74,7 @@ async function startServer(
     "[[repository]]",
     'name = "debian"',
     settings.repository,
+    settings.last ?? "",
   ];
   writeFileSync(at(name, "tahoe-apt.toml"), `${lines.join("\n")}\n`);
   const flags = ["--config", at(name, "tahoe-apt.toml")];
@@ -95,14 +101,15 @@ async function putIntoFolder(server: string, name: string, bytes: Uint8Array | s
 
 beforeAll(async () => {
   demandRoot();
-  for (const name of ["healthy", "folder", "grid", "neglected"]) mkdirSync(at(name));
+  for (const name of ["healthy", "folder", "grid", "replica", "neglected"]) mkdirSync(at(name));
   mkdirSync(at("folder/state"));
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", at("folder/state")]);
   makeKey("lasting", "never");
   makeKey("expiring", "2d");
   const hello = await aDeb({ package: "hello", architecture: "amd64" });
-  for (const name of ["healthy", "folder"]) await putIntoFolder(name, "hello_1.0-1_amd64.deb", hello);
+  for (const name of ["healthy", "folder", "replica"]) await putIntoFolder(name, "hello_1.0-1_amd64.deb", hello);
 
+  valkey = await ValkeyUnderTest.start();
   grid = await threeShareGrid(inject("tahoe"), at("tahoe"));
   const writer = new WebapiWriter(new Webapi(grid.webapiUrl));
   const root = await writer.createDirectory(signal);
@@ -122,6 +129,10 @@ beforeAll(async () => {
 
   await Promise.all([
     startServer("healthy", { repository: inFolder("lasting") }),
+    startServer("replica", {
+      repository: inFolder("lasting"),
+      last: `[cluster]\nurl = "${valkey.url}"\nname = "alerts"`,
+    }),
     startServer("folder", { repository: inFolder("expiring") }),
     startServer("grid", { server: "check_seconds = 1", repository: inGrid }),
     startServer("neglected", { repository: inGrid, env: { NODE_OPTIONS: `--import=${at("block.mjs")}` } }),
@@ -134,6 +145,7 @@ afterAll(async () => {
   await prometheus?.stop();
   await Promise.all([...servers.values()].map((server) => server.end("SIGKILL")));
   await grid?.stop();
+  await valkey?.stop();
   execFileSync("umount", [at("folder/state")]);
   rmSync(work, { recursive: true, force: true });
 });
@@ -226,6 +238,31 @@ test.concurrent("event loop lag: the main thread is kept busy", async ({ expect 
   writeFileSync(blocked, "");
   await expectFiring(expect, "neglected", "TahoeAptEventLoopLag");
   rmSync(blocked);
+});
+
+test.concurrent("lease changes, replica behind, Valkey away, Valkey errors and no publisher: Valkey is changed, then killed", async ({
+  expect,
+  onTestFinished,
+}) => {
+  const redis = new Redis(valkey.port, "127.0.0.1");
+  onTestFinished(() => redis.disconnect());
+  const prefix = "{tahoe-apt:alerts}:";
+  const changes = () => value("replica", "tahoe_apt_cluster_lease_changes_total");
+  for (let n = 1; n <= 12; n++) {
+    await expect.poll(() => redis.del(`${prefix}lease:debian`), { timeout: firesWithinMs }).toBe(1);
+  }
+  await expect.poll(changes, { timeout: firesWithinMs }).toBeGreaterThan(11);
+  await expectFiring(expect, "replica", "TahoeAptLeaseChanges");
+  // A publication whose content is nowhere.
+  const dateSeconds = 4_000_000_000;
+  const lost = { kind: "publication", suite: "sid", id: "9", dateSeconds, servedMs: Date.now() - 60_000, digest: "x" };
+  await redis.hset(`${prefix}current:debian`, "sid", `${2 * dateSeconds} ${JSON.stringify(lost)}`);
+  await expectFiring(expect, "replica", "TahoeAptReplicaBehind");
+  await valkey.kill();
+  await expectFiring(expect, "replica", "TahoeAptValkeyAway");
+  await expectFiring(expect, "replica", "TahoeAptValkeyErrors");
+  const names = async () => (await prometheus.alerts()).map(({ state, labels }) => `${labels.alertname} ${state}`);
+  await expect.poll(names, { timeout: firesWithinMs }).toContain("TahoeAptNoPublisher firing");
 });
 
 /** What the queries of the dashboard lack: data, or a label that their legend shows. */

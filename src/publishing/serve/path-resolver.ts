@@ -5,6 +5,7 @@ import { tryParseSuiteOrFlat, tryParseTreePath } from "../../base/names.ts";
 import type { Catalog } from "../../catalog/catalog.ts";
 import type { Resource } from "../resource.ts";
 import type { ClientSession, ReleaseFile } from "../served-repository.ts";
+import { NotSeenYet } from "../served-repository.ts";
 import { timelessSeconds } from "../store/package-pool.ts";
 import type { Manifest } from "../store/publication.ts";
 import { fileByHash, hashReference, publishedFile } from "../store/publication.ts";
@@ -65,6 +66,7 @@ export class PathResolver {
    * Finds a resource without access to the storage.
    * @param path below the repository's root, without a leading slash
    * @param session the client's session, which selects the publication for plain names
+   * @throws NotSeenYet if other servers of the fleet have the publication that the client is reading, and this one not
    */
   find(path: string, session?: ClientSession): Resource | undefined {
     const treePath = tryParseTreePath(path);
@@ -79,11 +81,11 @@ export class PathResolver {
    * @returns undefined if `find` can be called at once
    */
   awaitedBefore(path: string, session: ClientSession | undefined): Promise<void> | undefined {
-    if (session?.learn === undefined) return undefined;
+    if (session === undefined || session.isShared !== true) return undefined;
     const { suite, rest } = this.#inSuite(path) ?? {};
     if (suite === undefined || rest === undefined || hashReference(rest) !== undefined) return undefined;
     const current = this.#options.suites.currentOf(suite);
-    return current && session.learn(this.#suiteKey(suite), releaseFile(rest), current.id);
+    return current && session.learn?.(this.#suiteKey(suite), releaseFile(rest), current.id);
   }
 
   /**
@@ -120,7 +122,12 @@ export class PathResolver {
     const suiteKey = this.#suiteKey(suite);
     const file = releaseFile(rest);
     const begunId = file === undefined ? session?.continued(suiteKey) : session?.begin(suiteKey, file, id);
-    return begunId === undefined || begunId === id ? undefined : this.#pastOf(suite, begunId);
+    if (begunId === undefined || begunId === id) return undefined;
+    const begun = this.#pastOf(suite, begunId);
+    // A load balancer repeats the request at another server.
+    if (begun === undefined && session?.isShared === true)
+      throw new NotSeenYet(rest, `this server does not have the publication ${begunId}`);
+    return begun;
   }
 
   #suiteKey(suite: Suite): string {
