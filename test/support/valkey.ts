@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
 import type { ValkeySettings } from "../../src/cluster/valkey-settings.ts";
 import { freePort } from "./server.ts";
 
@@ -14,7 +15,7 @@ const startTimeoutMs = 15_000;
 const pollMs = 20;
 
 /** Debian has Redis, and from trixie on Valkey. */
-function program(): string {
+export function valkeyProgram(): string {
   for (const name of ["valkey-server", "redis-server"]) if (spawnSync(name, ["--version"]).status === 0) return name;
   throw new Error("neither valkey-server nor redis-server is installed: apt-get install redis-server");
 }
@@ -62,12 +63,19 @@ export class ValkeyUnderTest {
   async restart(): Promise<void> {
     await this.kill();
     const fixed = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--dir", this.#directory];
-    this.#process = spawn(program(), [...fixed, ...this.#options], { stdio: "ignore" });
+    this.#process = spawn(valkeyProgram(), [...fixed, ...this.#options], { stdio: "ignore" });
     const deadline = Date.now() + startTimeoutMs;
     while (!(await this.#answers())) {
       if (Date.now() > deadline) throw new Error("Valkey does not answer");
       await sleep(pollMs);
     }
+  }
+
+  /** Deletes everything in it. */
+  async empty(): Promise<void> {
+    const redis = new Redis(this.port, "127.0.0.1");
+    await redis.flushall();
+    redis.disconnect();
   }
 
   /** Ends it at once; everything in it is lost. */

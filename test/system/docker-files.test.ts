@@ -3,9 +3,11 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { readPrivateKey } from "openpgp";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { loadConfiguration } from "../../src/config/load-config.ts";
 import { readDashboard } from "../support/dashboard.ts";
+import { blockOf } from "../support/documents.ts";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import { demandTool } from "../support/rootfs.ts";
 
@@ -140,4 +142,65 @@ test("the tree of an earlier compose file is neither replaced nor lost among new
   expect(status).toBe(1);
   expect(stderr).toContain('see "Upgrade" in docs/guide-install.md');
   expect(readdirSync(directory).toSorted()).toEqual(["readcap", "writecap"]);
+});
+
+const cluster = "docker/cluster";
+
+test("Compose accepts the compose file of the cluster, and the guide's commands name its services", () => {
+  const file = join(projectRoot, cluster, "compose.yaml");
+  const { status, stderr, stdout } = spawnSync("docker-compose", ["-f", file, "--profile", "setup", "config"], {
+    encoding: "utf8",
+  });
+  expect([status, stderr]).toEqual([0, ""]);
+  for (const service of ["tahoe", "key", "valkey", "one", "two", "three", "haproxy"])
+    expect(stdout).toMatch(`\n  ${service}:\n`);
+  const commands = blockOf("sh cluster-compose").trim().split("\n");
+  for (const command of commands) {
+    const [, path = "", service] = /^docker compose -f (\S+) (?:run --rm (\w+)|up -d)$/.exec(command) ?? [];
+    const text = readProjectFile(path);
+    if (service !== undefined) expect(text).toMatch(`\n  ${service}:\n`);
+  }
+});
+
+test("the replicas of the compose file have the configuration of the single server, with [cluster] and a signing key", () => {
+  const lines = (path: string) =>
+    readProjectFile(path)
+      .split("\n")
+      .filter((line) => !line.startsWith("#"));
+  const single = lines("docker/tahoe-apt.toml");
+  const added = lines(`${cluster}/tahoe-apt.toml`).filter((line) => !single.includes(line));
+  expect(added).toEqual([
+    "[cluster]",
+    'url = "redis://valkey:6379"',
+    'name = "docker"',
+    'signing_key_file = "/run/secrets/signing-key"',
+  ]);
+  expect(readProjectFile(`${cluster}/compose.yaml`)).toMatch(/^ {2}valkey:$/m);
+});
+
+test("HAProxy accepts the file of the cluster, which is the example without TLS, with the addresses of the replicas", () => {
+  demandTool("haproxy", "haproxy");
+  const file = join(projectRoot, cluster, "haproxy.cfg");
+  const { status, stderr } = spawnSync("haproxy", ["-c", "-f", file], { encoding: "utf8" });
+  expect(status, stderr).toBe(0);
+  const rules = (text: string) => text.split("\n").filter((line) => !/^ *#|ssl|log |bind |Forwarded-Proto/.test(line));
+  const example = readProjectFile("docs/examples/proxies/haproxy-replicas.cfg").replaceAll("192.0.2.", "172.28.83.1");
+  expect(rules(readFileSync(file, "utf8"))).toEqual(rules(example));
+  const compose = readProjectFile(`${cluster}/compose.yaml`);
+  for (const address of ["172.28.83.11", "172.28.83.12", "172.28.83.13"]) {
+    expect(compose).toContain(`ipv4_address: ${address}\n`);
+    expect(example).toContain(`${address}:8380`);
+  }
+});
+
+test("the signing key of the cluster is created once", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "tahoe-apt-secrets-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const env = { ...process.env, TAHOE_APT_DIRECTORY: projectRoot, SECRETS_DIR: directory, SERVER_UID: "0" };
+  const make = () => execFileSync("node", [join(projectRoot, cluster, "make-key.mjs")], { env });
+  make();
+  const key = readFileSync(join(directory, "signing-key"), "utf8");
+  expect((await readPrivateKey({ armoredKey: key })).isPrivate()).toBe(true);
+  make();
+  expect(readFileSync(join(directory, "signing-key"), "utf8")).toBe(key);
 });

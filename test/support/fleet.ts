@@ -1,0 +1,244 @@
+// Three replicas of the real server with one tree, one key and one Valkey, behind HAProxy with the configuration of the
+// guide; and everything bad that can happen to them.
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { generateKey } from "openpgp";
+import { aCertificate } from "./certificates.ts";
+import { CuttableLinks } from "./cuttable-links.ts";
+import { blockOf } from "./documents.ts";
+import { ReverseProxy } from "./proxies.ts";
+import { freePort, ServerUnderTest } from "./server.ts";
+import { ValkeyUnderTest } from "./valkey.ts";
+import type { SentinelUnderTest } from "./valkey-sentinel.ts";
+
+export interface FleetOptions {
+  /** A directory for everything; it is made. */
+  readonly work: string;
+  /** The gateway and the read cap of the tree. */
+  readonly tree: { readonly webapiUrl: string; readonly readCap: string };
+  readonly token: string;
+  /** Additional lines at the start of the configuration. */
+  readonly settings?: string;
+  /** Additional tables at its end, for example limits. */
+  readonly tables?: string;
+  /** The names of the replicas. Three, unless the fleet is without HAProxy. */
+  readonly names?: readonly string[];
+  /** Where the replicas find Valkey. By default the fleet has a Valkey of its own, from which each can be cut. */
+  readonly sentinel?: SentinelUnderTest;
+}
+
+/** The two links of each replica that can be cut. */
+type Link = "valkey" | "grid";
+
+export class Replica {
+  readonly name: string;
+  readonly port: number;
+  readonly url: string;
+  /** The file with its configuration. */
+  readonly config: string;
+  /** What it wrote to its log in earlier lives. */
+  #past = "";
+  #server: ServerUnderTest | undefined;
+  #isPaused = false;
+  readonly #links: (link: Link, isCut: boolean) => void;
+
+  constructor(options: {
+    readonly name: string;
+    readonly port: number;
+    readonly config: string;
+    readonly links: (link: Link, isCut: boolean) => void;
+  }) {
+    this.name = options.name;
+    this.port = options.port;
+    this.url = `http://127.0.0.1:${options.port}`;
+    this.config = options.config;
+    this.#links = options.links;
+  }
+
+  /** Whether it runs and is not paused. */
+  get isRunning(): boolean {
+    return this.#server !== undefined && !this.#isPaused;
+  }
+
+  get output(): string {
+    return this.#past + (this.#server?.output ?? "");
+  }
+
+  /** Resolves when it responds; `ready` waits until clients are sent to it. */
+  async start(): Promise<void> {
+    this.#server = await ServerUnderTest.start({ flags: ["--config", this.config], port: this.port });
+  }
+
+  async ready(): Promise<void> {
+    await this.#server?.ready();
+  }
+
+  async kill(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  /** As an operator does. @returns its exit code */
+  async stop(): Promise<number | string | null> {
+    return await this.#end("SIGTERM");
+  }
+
+  pause(): void {
+    if (this.#server === undefined) throw new Error(`${this.name} does not run`);
+    process.kill(this.#server.pid, "SIGSTOP");
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (this.#server === undefined || !this.#isPaused) return;
+    process.kill(this.#server.pid, "SIGCONT");
+    this.#isPaused = false;
+  }
+
+  /** Drops all packets between it and Valkey, or its gateway. */
+  cutFrom(link: Link): void {
+    this.#links(link, true);
+  }
+
+  mend(link: Link): void {
+    this.#links(link, false);
+  }
+
+  async #end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string | null> {
+    if (signal === "SIGTERM") this.resume();
+    const server = this.#server;
+    if (server === undefined) return null;
+    const code = await server.end(signal);
+    this.#past += server.output;
+    this.#server = undefined;
+    this.#isPaused = false;
+    return code;
+  }
+}
+
+export class Fleet {
+  readonly replicas: readonly Replica[];
+  /** Undefined for one replica. */
+  readonly proxy: ReverseProxy | undefined;
+  /** The certificate of HAProxy's authority. */
+  readonly ca: Buffer;
+  readonly caFile: string;
+  readonly #valkey: ValkeyUnderTest | undefined;
+  readonly #links: CuttableLinks | undefined;
+
+  private constructor(parts: {
+    readonly replicas: readonly Replica[];
+    readonly proxy: ReverseProxy | undefined;
+    readonly caFile: string;
+    readonly valkey: ValkeyUnderTest | undefined;
+    readonly links: CuttableLinks | undefined;
+  }) {
+    this.replicas = parts.replicas;
+    this.proxy = parts.proxy;
+    this.caFile = parts.caFile;
+    this.ca = readFileSync(parts.caFile);
+    this.#valkey = parts.valkey;
+    this.#links = parts.links;
+  }
+
+  /** Resolves when all replicas are ready and HAProxy answers. */
+  static async start(options: FleetOptions): Promise<Fleet> {
+    const { work, tree, sentinel, names = ["one", "two", "three"] } = options;
+    mkdirSync(work, { recursive: true });
+    await writeSecrets(options);
+    const valkey = sentinel === undefined ? await ValkeyUnderTest.start() : undefined;
+    const gatewayPort = Number(new URL(tree.webapiUrl).port);
+    const upstreams = names.flatMap(() => [valkey?.port ?? 0, gatewayPort]);
+    const links = valkey === undefined ? undefined : await CuttableLinks.start(upstreams);
+    const replicas: Replica[] = [];
+    for (const [index, name] of names.entries()) {
+      const [valkeyLink = 0, gridLink = 0] = links?.ports.slice(2 * index) ?? [];
+      const config = join(work, `${name}.toml`);
+      writeFileSync(
+        config,
+        configuration(options, {
+          valkeyUrl: sentinel?.url ?? `redis://127.0.0.1:${valkeyLink}`,
+          name,
+          isSentinel: sentinel !== undefined,
+          webapiUrl: links === undefined ? tree.webapiUrl : `http://127.0.0.1:${gridLink}`,
+        }),
+      );
+      const change = (link: Link, isCut: boolean): void => {
+        const at = 2 * index + (link === "valkey" ? 0 : 1);
+        if (isCut) links?.cut(at);
+        else links?.mend(at);
+      };
+      replicas.push(new Replica({ name, port: await freePort(), config, links: change }));
+    }
+    await Promise.all(replicas.map((replica) => replica.start()));
+    await Promise.all(replicas.map((replica) => replica.ready()));
+    const certificate = aCertificate(work);
+    const replicaPorts = replicas.map(({ port }) => port);
+    const proxying = { upstreamPort: 0, replicaPorts, certificate, directory: join(work, "haproxy") };
+    const proxy = replicas.length === 3 ? await ReverseProxy.start("HAProxy before replicas", proxying) : undefined;
+    return new Fleet({ replicas, proxy, caFile: certificate.caFile, valkey, links });
+  }
+
+  /** The address of HAProxy. */
+  get url(): string {
+    if (this.proxy === undefined) throw new Error("this fleet has no HAProxy");
+    return this.proxy.url;
+  }
+
+  get valkey(): ValkeyUnderTest {
+    if (this.#valkey === undefined) throw new Error("this fleet has a Sentinel");
+    return this.#valkey;
+  }
+
+  async end(): Promise<void> {
+    await this.proxy?.end();
+    await Promise.all(this.replicas.map((replica) => replica.kill()));
+    await this.#links?.end();
+    await this.#valkey?.stop();
+  }
+}
+
+async function writeSecrets({ work, tree, token }: FleetOptions): Promise<void> {
+  const { privateKey } = await generateKey({
+    type: "ecc",
+    curve: "ed25519Legacy",
+    userIDs: [{ name: "Tests" }],
+    subkeys: [],
+    date: new Date("2026-01-01"),
+    format: "armored",
+  });
+  const secrets = { "key.asc": privateKey, readcap: tree.readCap, token };
+  for (const [name, secret] of Object.entries(secrets)) writeFileSync(join(work, name), secret, { mode: 0o600 });
+}
+
+/** The configuration in the guide, without a password. */
+function clusterBlock(isSentinel: boolean): string {
+  const common = blockOf("toml cluster").replace(/^password_file = .*\n/m, "");
+  return isSentinel ? common.replace(/^\[cluster\][\s\S]*/m, blockOf("toml sentinel")) : common;
+}
+
+/** The configurations of the replicas differ only in the addresses of the links. */
+const configuration = (
+  { settings = "", tables = "" }: FleetOptions,
+  {
+    name,
+    valkeyUrl,
+    isSentinel,
+    webapiUrl,
+  }: {
+    readonly name: string;
+    readonly valkeyUrl: string;
+    readonly isSentinel: boolean;
+    readonly webapiUrl: string;
+  },
+): string => `state = "state-${name}"
+${settings}
+${clusterBlock(isSentinel).replace(/^url = .*$/m, `url = "${valkeyUrl}"`)}
+${isSentinel ? 'mode = "sentinel"' : ""}
+[[repository]]
+name = "debian"
+webapi = "${webapiUrl}"
+readcap_file = "readcap"
+signing_key_file = "key.asc"
+ping_token_file = "token"
+${tables}
+`;

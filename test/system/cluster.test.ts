@@ -1,0 +1,66 @@
+// Replicas with a real Valkey, as operators see them.
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, inject, test } from "vitest";
+import { parseTreePath } from "../../src/base/names.ts";
+import { Webapi } from "../../src/storage/tahoe/webapi.ts";
+import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
+import { CommandLine } from "../support/command-line.ts";
+import { aDeb } from "../support/debs.ts";
+import { blockOf } from "../support/documents.ts";
+import { Fleet } from "../support/fleet.ts";
+
+test("an operator sees the replicas, their publisher and what is wrong, and waits for one that restarts", async () => {
+  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-cluster-"));
+  const { signal } = new AbortController();
+  const writer = new WebapiWriter(new Webapi(inject("webapiUrl")));
+  const root = await writer.createDirectory(signal);
+  const bytes = await aDeb({ architecture: "amd64" });
+  await writer.put(root, parseTreePath("dists/sid/main/binary-amd64/hello_1.0-1_amd64.deb"), bytes, signal);
+  const readCap = (await writer.readCapOf(root, signal)).reveal();
+  const tree = { webapiUrl: inject("webapiUrl"), readCap };
+  const fleet = await Fleet.start({ work, tree, token: "a-token-of-two-replicas", names: ["one", "two"] });
+  try {
+    const [one, two] = fleet.replicas;
+    if (one === undefined || two === undefined) throw new Error("two replicas are needed");
+    const status = async (...flags: readonly string[]) => {
+      const command = blockOf("sh cluster-status")
+        .replace("/etc/tahoe-apt.toml", one.config)
+        .trim()
+        .split(" ")
+        .slice(1);
+      const line = new CommandLine([...command, ...flags]);
+      const exitCode = await line.ends();
+      return { exitCode, output: line.printed };
+    };
+    await expect.poll(status, { timeout: 30_000 }).toMatchObject({ exitCode: 0 });
+    await expect.poll(async () => (await status()).output, { timeout: 30_000 }).not.toContain("behind");
+    const { output } = await status();
+    expect(output).toMatch(/^Valkey: connected, answered \d\.\d s ago$/m);
+    for (const { port } of fleet.replicas) expect(output).toContain(`127.0.0.1:${port} `);
+    expect(output.match(/: serves everything \(/g)).toHaveLength(2);
+    expect(output).toMatch(new RegExp(`^debian: published by 127\\.0\\.0\\.1:(${one.port}|${two.port}), `, "m"));
+    const json = JSON.parse((await status("--json")).output) as { readonly replicas: readonly { current: object }[] };
+    const [current] = json.replicas.map((each) => each.current);
+    expect(current).toMatchObject({ debian: { sid: expect.any(String) } });
+    expect(json.replicas.map((each) => each.current)).toEqual([current, current]);
+
+    expect(await two.stop()).toBe(0);
+    const [, wait = ""] = blockOf("sh rolling-upgrade")
+      .replaceAll("127.0.0.1:8380", `127.0.0.1:${two.port}`)
+      .split("\n");
+    const waiting = promisify(execFile)("bash", ["-c", wait]);
+    await Promise.all([waiting, two.start()]);
+    expect((await waiting).stdout).toBe("ready\n");
+
+    await fleet.valkey.kill();
+    await expect.poll(status, { timeout: 30_000 }).toMatchObject({ exitCode: 3 });
+    expect((await status()).output).toMatch(/^problem: this replica is not ready: Valkey has not answered for \d+ s$/m);
+  } finally {
+    await fleet.end();
+    rmSync(work, { recursive: true });
+  }
+});
