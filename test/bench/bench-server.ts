@@ -101,6 +101,16 @@ ${options.tree}
     return (performance.now() - begunMs) / 1000;
   }
 
+  /** Resolves when a load balancer would send it clients. */
+  async ready(): Promise<void> {
+    const { signal } = this.#options;
+    const begunMs = performance.now();
+    while ((await ask("GET", `${this.url}/readyz`, { signal })).status !== 200) {
+      if (performance.now() - begunMs > startTimeoutMs) throw new Error("the server did not become ready");
+      await sleep(pollMs, undefined, { signal });
+    }
+  }
+
   /** Where builders tell it of uploads, and the token that they bear. */
   get stateDirectory(): string {
     return join(this.#options.directory, "state");

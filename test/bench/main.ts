@@ -7,6 +7,7 @@ import { BenchContext } from "./bench-context.ts";
 import { surroundingsOf } from "./machine.ts";
 import { append } from "./measures/append.ts";
 import { attacksOfOneBuilder } from "./measures/attacks.ts";
+import { cluster } from "./measures/cluster.ts";
 import { contents } from "./measures/contents.ts";
 import { firstIndex } from "./measures/first-index.ts";
 import { grid } from "./measures/grid.ts";
@@ -37,6 +38,7 @@ const measures: readonly Measure[] = [
   search,
   importing,
   attacksOfOneBuilder,
+  cluster,
 ];
 
 const fullScale: Scale = {

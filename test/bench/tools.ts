@@ -11,6 +11,7 @@ export const tools = {
   aptFtparchive: { program: "apt-ftparchive", debianPackage: "apt-utils" },
   dpkgScanpackages: { program: "dpkg-scanpackages", debianPackage: "dpkg-dev" },
   nginx: { program: "nginx", debianPackage: "nginx-light" },
+  haproxy: { program: "haproxy", debianPackage: "haproxy" },
   wrk: { program: "wrk", debianPackage: "wrk" },
   gzip: { program: "gzip", debianPackage: "gzip" },
   xz: { program: "xz", debianPackage: "xz-utils" },

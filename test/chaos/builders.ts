@@ -7,7 +7,6 @@ import { aDeb } from "../support/debs.ts";
 import type { Findings } from "./findings.ts";
 import { pause } from "./findings.ts";
 import type { Chance } from "./random.ts";
-import type { StorageGrid } from "./storage-grid.ts";
 
 /** The packages about which the server has given its word. */
 export class Acknowledged {
@@ -37,12 +36,19 @@ export class Acknowledged {
   }
 }
 
+/** Where builders write. */
+export interface WritableGrid {
+  /** Runs a write when it can succeed. */
+  write<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T>;
+}
+
 export interface BuilderOptions {
   readonly name: string;
-  readonly grid: StorageGrid;
+  readonly grid: WritableGrid;
   readonly writer: WebapiWriter;
   readonly directory: WriteCap;
-  readonly serverUrl: string;
+  /** Returns the address of a server for a ping. */
+  readonly serverUrl: () => string;
   readonly token: string;
   readonly acknowledged: Acknowledged;
   /** The caps of files that the server has inspected, for sure. */
@@ -93,11 +99,12 @@ export async function build(options: BuilderOptions): Promise<void> {
 }
 
 /** Uploads a package and links it while all storage nodes run. @returns its cap */
-async function upload({ grid, writer, directory, chance }: BuilderOptions, name: string): Promise<string> {
+async function upload({ grid, writer, directory, chance, findings }: BuilderOptions, name: string): Promise<string> {
   const fields = { Description: "x".repeat(chance.below(2000)) };
   const bytes = await aDeb({ package: name, version: "1", architecture: "amd64", fields });
   return await grid.write(async (signal) => {
     const content = await writer.upload(bytes, signal);
+    findings.count("begun uploads");
     await writer.link(directory, new Map([[fileOf(name), { content, metadata: {} }]]), signal);
     return content.reveal();
   });
@@ -110,7 +117,7 @@ async function remove({ grid, writer, directory }: BuilderOptions, name: string)
 
 /** @returns whether the server says that a change of a file is in its index */
 async function ping({ name, serverUrl, token, findings }: BuilderOptions, file: string): Promise<boolean> {
-  const url = `${serverUrl}/-/ping/debian/${pathOf(name)}?wait=10`;
+  const url = `${serverUrl()}/-/ping/debian/${pathOf(name)}?wait=10`;
   const headers = { authorization: `Bearer ${token}` };
   findings.count("pings");
   try {

@@ -110,7 +110,7 @@ class ChaosRun {
       const { findings } = run;
       const acknowledged = run.#acknowledged;
       const common = { name, grid, writer, directory, token, acknowledged, inspected, findings };
-      const building = { ...common, serverUrl: server.url, chance: chance.fork(), signal: run.#stopping.signal };
+      const building = { ...common, serverUrl: () => server.url, chance: chance.fork(), signal: run.#stopping.signal };
       run.#background.push(build(building));
     }
     run.#background.push(run.#client.watch(run.#stopping.signal));
