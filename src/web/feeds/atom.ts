@@ -1,8 +1,8 @@
 // Renders the feed of uploads.
 // See RFC 4287.
-import { builderName } from "../pages/fragments.ts";
-import { Links } from "../pages/links.ts";
-import { template } from "../pages/templates.ts";
+import { builderName } from "../html/formats.ts";
+import { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import type { FeedEntry } from "./uploads.ts";
 import { urnOf } from "./uploads.ts";
 

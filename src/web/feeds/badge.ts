@@ -1,6 +1,6 @@
 // Draws a badge: a small image with the name of a package and its version, for the README of a project.
-import { cut } from "../pages/formats.ts";
-import { template } from "../pages/templates.ts";
+import { cut } from "../html/formats.ts";
+import { template } from "../html/templates.ts";
 
 export interface Badge {
   /** The name of a package. */

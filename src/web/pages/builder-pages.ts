@@ -1,12 +1,13 @@
 // The list of builders, and the page of one: its uploads, rejects, pending files and budgets.
+
 import type { Budget, BuilderDetail, BuilderSummary, Cut } from "../data/repository-data.ts";
+import { builderName, integer, size } from "../html/formats.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
-import { integer, size } from "./formats.ts";
-import { builderHtml, builderName, pendingHtml, rejectsHtml, uploadsHtml } from "./fragments.ts";
+import { builderHtml, pendingHtml, rejectsHtml, uploadsHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 const maxBuilders = 200;
 const maxUploads = 60;

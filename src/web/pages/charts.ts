@@ -1,6 +1,6 @@
 // Draws charts as SVG: bars of two colours, and a line with the span up to the slowest.
 import type { Span } from "../activity/activity-log.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeHtml } from "../html/escape.ts";
 
 const width = 480;
 const height = 140;

@@ -1,11 +1,11 @@
 // The difference between two suites or snapshots.
 import type { Diff, DiffSide } from "../data/repository-data.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
 import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 const perPage = 200;
 

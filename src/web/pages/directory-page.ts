@@ -1,10 +1,10 @@
 // A directory of the repository, like the listing of a web server.
 import type { DirectoryListing, ServedRepository } from "../../publishing/served-repository.ts";
-import { pathHtml } from "./formats.ts";
+import { pathHtml } from "../html/formats.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
-import { template } from "./templates.ts";
 
 /** How many entries a page has. */
 export const entriesPerPage = 100;

@@ -1,8 +1,8 @@
 // The page that a browser gets instead of the text of an error.
 import type { ErrorPage, ErrorResponse } from "../../http/error-responses.ts";
+import { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { contentSecurityPolicy, renderPage, renderPlainPage } from "./frame.ts";
-import { Links } from "./links.ts";
-import { template } from "./templates.ts";
 
 const body = template<{
   readonly heading: string;

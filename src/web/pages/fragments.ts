@@ -1,15 +1,11 @@
 // Parts that several pages show in the same way: builders, uploads, rejects, next pages.
-import { lastName, tryParseTreePath } from "../../base/names.ts";
 import { redact } from "../../base/redact.ts";
 import type { PendingUpload, Reject, Upload } from "../data/repository-data.ts";
-import { escapeHtml } from "./escape.ts";
-import type { Links, QueryValues } from "./links.ts";
-import { queryOf } from "./links.ts";
-import { template } from "./templates.ts";
-
-/** The last name of a builder's directory, by which people know the builder. */
-export const builderName = (directory: string): string =>
-  lastName(tryParseTreePath(directory) ?? ("" as never)) || directory;
+import { escapeHtml } from "../html/escape.ts";
+import { builderName } from "../html/formats.ts";
+import type { Links, QueryValues } from "../html/links.ts";
+import { queryOf } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 
 /** A link to a builder's page; "" without a builder. */
 export const builderHtml = (links: Links, directory: string | undefined): string =>

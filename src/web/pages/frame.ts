@@ -1,9 +1,9 @@
 // The frame of every page: head, header with navigation and search, breadcrumbs, footer; and the policy that goes with it.
 import { createHash } from "node:crypto";
-import type { Links } from "./links.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { script } from "./script.ts";
 import { style } from "./style.ts";
-import { template } from "./templates.ts";
 
 /** The pages of a repository that the navigation shows. */
 const tabs = [

@@ -2,15 +2,15 @@
 import { redact } from "../../base/redact.ts";
 import type { Activity, Sample, Span } from "../activity/activity-log.ts";
 import type { RepositoryHealth } from "../data/repository-data.ts";
+import { count, integer } from "../html/formats.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import type { LinePoint } from "./charts.ts";
 import { barChart, dotChart } from "./charts.ts";
-import { count, integer } from "./formats.ts";
 import { renderPage } from "./frame.ts";
 import type { HealthSummary } from "./health-summary.ts";
 import { summaryOfHealth } from "./health-summary.ts";
-import type { Links } from "./links.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 interface Chart {
   readonly heading: string;

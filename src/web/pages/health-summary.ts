@@ -1,6 +1,6 @@
 // The health of a repository in one line.
 import type { RepositoryHealth } from "../data/repository-data.ts";
-import { count, duration } from "./formats.ts";
+import { count, duration } from "../html/formats.ts";
 
 export interface HealthSummary {
   readonly level: "good" | "warn" | "bad";

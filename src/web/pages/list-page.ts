@@ -2,8 +2,8 @@
 
 import { publicSuiteName } from "../../publishing/live/flat-names.ts";
 import type { ServedRepository } from "../../publishing/served-repository.ts";
+import { template } from "../html/templates.ts";
 import { renderPlainPage } from "./frame.ts";
-import { template } from "./templates.ts";
 
 const body = template<{
   readonly repositories: readonly {

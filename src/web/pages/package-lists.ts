@@ -1,13 +1,13 @@
 // The complete lists of a package whose page shows only their beginnings: relations, what needs it, installed files.
 import type { Dependent, RelationField } from "../data/repository-data.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeHtml } from "../html/escape.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
 import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
 import { relationsHtml } from "./relations.ts";
-import { template } from "./templates.ts";
 
 const dependentsPerPage = 150;
 /** How many groups of all relations together are shown: no real package has so many. */

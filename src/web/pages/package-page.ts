@@ -9,14 +9,14 @@ import type {
   PackageVersion,
   Person,
 } from "../data/repository-data.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeHtml } from "../html/escape.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
 import { builderHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
 import { allRelationsHtml } from "./package-lists.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 /** The usual lengths of the lists; complete ones are on pages of their own. */
 const maxPaths = 100;

@@ -1,12 +1,14 @@
 // The list of packages: search, filters, order, pages. Everything is in its address.
+
 import type { FoundPage, PackageOrder } from "../data/repository-data.ts";
 import { packageOrders } from "../data/repository-data.ts";
+import { builderName } from "../html/formats.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
-import { builderName, pagesHtml } from "./fragments.ts";
+import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 const orderNames: Readonly<Record<PackageOrder, string>> = {
   relevance: "best match",

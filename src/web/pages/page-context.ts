@@ -2,7 +2,7 @@
 import type { ServedRepository } from "../../publishing/served-repository.ts";
 import type { Activity } from "../activity/activity-log.ts";
 import type { RepositoryData } from "../data/repository-data.ts";
-import type { Links } from "./links.ts";
+import type { Links } from "../html/links.ts";
 
 /** The sources of the pages of one repository. */
 export interface PageSource {

@@ -1,9 +1,10 @@
 // The rejected files with what to do about them, and the files that wait.
+
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
 import { pagesHtml, pendingHtml, rejectsHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 const rejectsPerPage = 100;
 const maxPending = 50;

@@ -1,7 +1,7 @@
 // Shows relations between packages, as links where the repository has what they name.
 import type { RelationAlternative, RelationField } from "../data/repository-data.ts";
-import { escapeHtml } from "./escape.ts";
-import type { Links } from "./links.ts";
+import { escapeHtml } from "../html/escape.ts";
+import type { Links } from "../html/links.ts";
 
 /** Shows the groups of one field as a list of links. */
 export function relationsHtml(links: Links, groups: RelationField["groups"]): string {

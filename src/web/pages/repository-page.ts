@@ -5,15 +5,15 @@ import { nameOnMachines } from "../../publishing/build/archive-keyring.ts";
 import { publicSuiteName } from "../../publishing/live/flat-names.ts";
 import type { SuiteStatus } from "../../publishing/served-repository.ts";
 import type { Upload } from "../data/repository-data.ts";
+import { fingerprint } from "../html/formats.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { renderDeb822Source } from "./deb822-source.ts";
-import { fingerprint } from "./formats.ts";
 import { uploadsHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
 import type { HealthSummary } from "./health-summary.ts";
 import { summaryOfHealth } from "./health-summary.ts";
-import type { Links } from "./links.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 /** How many of the newest uploads are shown. */
 const uploadsShown = 10;

@@ -1,12 +1,12 @@
 // The kept publications of each suite, and what changed in each.
 import type { ListedVersion, Snapshot } from "../data/repository-data.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeHtml } from "../html/escape.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
 import { pagesHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 const perPage = 40;
 /** How many changed packages of a snapshot are named; its comparison shows all. */

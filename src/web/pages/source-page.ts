@@ -1,13 +1,13 @@
 // The page of a source package: its versions, their files, the packages that are built from it, its changelog.
 import type { SourceDetail, SourcePackageVersion } from "../data/repository-data.ts";
+import type { Links } from "../html/links.ts";
+import { template } from "../html/templates.ts";
 import { fitting, lengthAt } from "./fitting.ts";
 import { builderHtml } from "./fragments.ts";
 import { renderPage } from "./frame.ts";
-import type { Links } from "./links.ts";
 import { allRelationsHtml } from "./package-lists.ts";
 import { personHtml } from "./package-page.ts";
 import type { PageRequest, PageSource } from "./page-context.ts";
-import { template } from "./templates.ts";
 
 const maxVersions = 8;
 /** Of each version. */

@@ -6,7 +6,7 @@ import type {
   RepositoryData,
   SourceDetail,
 } from "../../../src/web/data/repository-data.ts";
-import { Links } from "../../../src/web/pages/links.ts";
+import { Links } from "../../../src/web/html/links.ts";
 import { renderPageAt } from "../../../src/web/pages/repository-pages.ts";
 import { someRepositoryData } from "../../support/repository-data.ts";
 import { aRepository } from "../../support/served-repository.ts";

@@ -1,4 +1,5 @@
 // How pages show sizes, times and counts. Functions whose names end with "Html" return HTML, the others text.
+import { lastName, tryParseTreePath } from "../../base/names.ts";
 import { escapeHtml } from "./escape.ts";
 
 const units = ["kB", "MB", "GB", "TB"] as const;
@@ -51,3 +52,7 @@ export const fingerprint = (hex: string): string => hex.replace(/(.{4})(?=.)/g, 
 
 /** A path in which lines break after slashes. */
 export const pathHtml = (path: string): string => escapeHtml(path).replaceAll("/", "/<wbr>");
+
+/** The last name of a builder's directory, by which people know the builder. */
+export const builderName = (directory: string): string =>
+  lastName(tryParseTreePath(directory) ?? ("" as never)) || directory;

@@ -2,9 +2,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { pathToRoot, wantsHtml } from "../../../src/http/browsers.ts";
-import { escapeHtml } from "../../../src/web/pages/escape.ts";
-import { count, duration, size, timeHtml } from "../../../src/web/pages/formats.ts";
-import { Links } from "../../../src/web/pages/links.ts";
+import { escapeHtml } from "../../../src/web/html/escape.ts";
+import { count, duration, size, timeHtml } from "../../../src/web/html/formats.ts";
+import { Links } from "../../../src/web/html/links.ts";
 import { cases } from "../../support/cases.ts";
 
 test("no text can contain markup, a control character, or a character that reverses others", () => {
