@@ -11,6 +11,7 @@ import { Secret } from "../base/secret.ts";
 import { defaultInspectLimits } from "../catalog/inspection/inspect-limits.ts";
 import { InspectorPool } from "../catalog/inspection/inspector-pool.ts";
 import type { Layout } from "../catalog/layout/repository-layout.ts";
+import type { NamedPackage } from "../catalog/suite/package-pattern.ts";
 import { packageMatcher } from "../catalog/suite/package-pattern.ts";
 import type { Bundle, PingAddress } from "../client/bundle.ts";
 import { parsePingUrl, readBundle } from "../client/bundle.ts";
@@ -132,12 +133,24 @@ export function addImport(commands: Command, stopSignal: () => AbortSignal): voi
     .option("--json", "print the result as one JSON object")
     .addHelpText("after", help)
     .action(async (source: string, flags: ImportFlags) => {
-      const outcome = await runImport(source, flags, stopSignal());
-      await printOutcome(outcome, flags);
+      const patterns = new Map(flags.package?.map((raw) => [raw, argument("--package", () => packageMatcher(raw))]));
+      const unmatched = new Set(patterns.keys());
+      const isChosen = (one: NamedPackage): boolean => {
+        const matching = [...patterns].filter(([, matches]) => matches(one));
+        for (const [raw] of matching) unmatched.delete(raw);
+        return patterns.size === 0 || matching.length > 0;
+      };
+      const outcome = await runImport(source, flags, isChosen, stopSignal());
+      await printOutcome({ ...outcome, unmatched: [...unmatched] }, flags);
     });
 }
 
-async function runImport(rawSource: string, flags: ImportFlags, signal: AbortSignal): Promise<ImportOutcome> {
+async function runImport(
+  rawSource: string,
+  flags: ImportFlags,
+  isChosen: PackageSelection["isChosen"],
+  signal: AbortSignal,
+): Promise<ImportOutcome> {
   const { folder, json = false, timeout } = flags;
   if (!/^\d{1,6}$/.test(timeout)) throw new ConfigurationError(["--timeout: must be a number of seconds"]);
   if ((folder === undefined) === (flags.bundle === undefined))
@@ -145,7 +158,12 @@ async function runImport(rawSource: string, flags: ImportFlags, signal: AbortSig
   const keys = await keysOf(flags);
   const source = await openSource(rawSource, signal);
   const suites = await suitesOf(flags.suite, source);
-  const selection = selectionOf(flags);
+  const { component, architecture } = flags;
+  const selection = {
+    components: component && new Set(component),
+    architectures: architecture && new Set(architecture),
+    isChosen,
+  };
   const subdirectory =
     flags.toBuilder === undefined ? undefined : argument("--to-builder", () => subdirectoryOf(flags));
   const observer = json ? quietObserver : terminalObserver();
@@ -292,15 +310,6 @@ function suiteChoiceOf(raw: string): SuiteChoice {
   return { directory, isFlat, target: parseSuite(target ?? name) };
 }
 
-function selectionOf({ component, architecture, package: patterns }: ImportFlags): PackageSelection {
-  const matchers = patterns?.map((raw) => argument("--package", () => packageMatcher(raw)));
-  return {
-    components: component && new Set(component),
-    architectures: architecture && new Set(architecture),
-    isChosen: (one) => matchers?.some((matches) => matches(one)) ?? true,
-  };
-}
-
 function subdirectoryOf({ toBuilder = "" }: ImportFlags): TreePath {
   const path = parseTreePath(toBuilder);
   if (pathNames(path).length === 0) throw new ConfigurationError(["--to-builder: must be the name of a directory"]);
@@ -347,8 +356,11 @@ function terminalObserver(): ImportObserver {
   };
 }
 
-async function printOutcome(outcome: ImportOutcome, flags: ImportFlags): Promise<void> {
-  const { status, suites, packages, removed, gone, problems } = outcome;
+async function printOutcome(
+  outcome: ImportOutcome & { readonly unmatched: readonly string[] },
+  flags: ImportFlags,
+): Promise<void> {
+  const { status, suites, packages, removed, gone, problems, unmatched } = outcome;
   const hasPing = flags.bundle !== undefined || flags.pingUrl !== undefined;
   process.exitCode = status === "linked" && !packages.some(({ reason }) => reason) ? 0 : exitCodes[status];
   if (status === "planned" && packages.some(({ state }) => state === "rejected")) process.exitCode = exitCodes.rejected;
@@ -358,6 +370,7 @@ async function printOutcome(outcome: ImportOutcome, flags: ImportFlags): Promise
     await print(`${printable(from)} of ${date}, ${by}, for ${suite}`);
   }
   for (const { file, reason } of problems) await print(`refused: ${printable(file)}: ${printable(reason)}`);
+  if (status !== "refused") for (const raw of unmatched) await print(`nothing matches ${printable(raw)}`);
   for (const each of packages) await print(printable(lineOf(each)));
   for (const each of removed) await print(printable(`removed: ${each.name} ${each.version} ${each.architecture}`));
   if (gone.length > 0)

@@ -53,10 +53,10 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 async function imported(
   source: string,
   ...flags: readonly string[]
-): Promise<ImportOutcome & { readonly exitCode: number | null; readonly code?: string }> {
+): Promise<ImportOutcome & { readonly exitCode: number | null; readonly unmatched: readonly string[] }> {
   const { exitCode, output, printed } = await runCommand(["import", source, "--json", ...flags]);
   try {
-    return { ...(JSON.parse(printed) as ImportOutcome), exitCode };
+    return { ...(JSON.parse(printed) as ImportOutcome & { readonly unmatched: readonly string[] }), exitCode };
   } catch {
     throw new Error(`import ended with ${exitCode}, and printed:\n${output}`);
   }
@@ -378,7 +378,8 @@ test("suites, components, architectures and patterns choose what is imported, an
   const planned = await imported(reprepro.directory, ...flags, ...chosen, "--dry-run");
   expect(planned).toMatchObject({ exitCode: 0, status: "planned" });
   expect(filesIn(folder).size).toBe(0);
-  const done = await imported(reprepro.directory, ...flags, ...chosen);
+  const done = await imported(reprepro.directory, ...flags, ...chosen, "--package", "nobody-*");
+  expect(done.unmatched).toEqual(["nobody-*"]);
   expect(done.packages.map(({ path }) => path)).toEqual(planned.packages.map(({ path }) => path));
   const names = [...filesIn(folder).keys()].filter((name) => /\.(deb|dsc)$/.test(name));
   expect(new Set(names.map((name) => name.slice(0, name.lastIndexOf("/"))))).toEqual(

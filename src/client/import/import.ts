@@ -190,7 +190,6 @@ class Import {
   readonly #environment: ImportEnvironment;
   readonly #seconds: { [Name in ImportStep]?: number } = {};
   readonly #problems: ImportProblem[] = [];
-  readonly #rejected: NewPackage[] = [];
   readonly #inspections = new Map<string, Inspection>();
   #bytes = 0;
 
@@ -317,9 +316,11 @@ class Import {
   async #comparePlan(plan: DirectoryPlan, names: Map<string, string>): Promise<void> {
     const { before, wanted } = plan;
     const listed = new Set<string>();
+    const unfetchable = new Set<string>();
     const seen = new Set<string>();
     for (const each of wanted) {
       for (const file of each.files) listed.add(lastName(parseTreePath(file.path)));
+      if (each.flaw !== undefined) unfetchable.add(`${each.name} ${each.version} ${each.architecture}`);
       if (!each.isChosen) continue;
       // A package for all architectures is in several indices.
       const identity = `${each.kind} ${each.name} ${each.version} ${each.architecture} ${each.files.at(-1)?.sha256}`;
@@ -329,7 +330,9 @@ class Import {
     }
     for (const [name, file] of before.record?.files ?? []) {
       if (!before.names.has(name)) continue;
-      if (!listed.has(name)) plan.gone.set(name, file);
+      // A package with a flawed stanza is listed, even if the stanza does not say which files it has.
+      const isListed = listed.has(name) || unfetchable.has(file.package.join(" "));
+      if (!isListed) plan.gone.set(name, file);
       else if (!plan.kept.has(name)) plan.kept.set(name, file);
     }
   }
@@ -452,7 +455,6 @@ class Import {
       const reason = each.missing.flatMap(({ name }) => reasons.get(name) ?? [])[0];
       if (reason !== undefined) each.rejection = { code: "wrong-place", reason };
     }
-    for (const each of added) if (each.rejection !== undefined) this.#rejected.push(each);
   }
 
   #rejectionOf({ missing, wanted }: NewPackage): NewPackage["rejection"] {
