@@ -10,7 +10,8 @@ function commandsIn(text: string): readonly (readonly string[])[] {
   const lines = [...text.matchAll(/^```[\s\S]*?^```/gm)].flatMap(([block]) => block.split("\n"));
   const spans = [...text.replaceAll(/^```[\s\S]*?^```/gm, "").matchAll(/`([^`]+)`/g)].map(([, span = ""]) => span);
   return [...lines, ...spans].flatMap((code) => {
-    const [, rest] = /(?:^|[\s/])tahoe-apt\s+((?:[a-z]|--)[\s\S]*)$/.exec(code.replace(/ +#.*/, "")) ?? [];
+    // For dput it is the name of a profile.
+    const [, rest] = /(?:^|(?<!dput)[\s/])tahoe-apt\s+((?:[a-z]|--)[\s\S]*)$/.exec(code.replace(/ +#.*/, "")) ?? [];
     return rest === undefined ? [] : [rest.trim().split(/\s+/)];
   });
 }
