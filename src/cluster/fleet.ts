@@ -1,10 +1,12 @@
 // This server as a member of a fleet: tells the others that it is alive, and connects its repositories with theirs.
 import { randomUUID } from "node:crypto";
+import { endsWithin } from "../base/ends-within.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { repeat } from "../base/repeat.ts";
 import { RepeatedFailures } from "../base/repeated-failures.ts";
 import type { Secret } from "../base/secret.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import {
   acknowledgementChannel,
   announcementChannel,
@@ -54,6 +56,8 @@ interface ObservedFleet {
   }[];
 }
 
+/** How long a server waits for the publications of the others before it reads the tree, in ms. */
+const maxCatchUpMs = 30_000;
 /** How long after the last answer of Valkey this replica may be behind the others, in ms. */
 const staleMs = 3000;
 
@@ -84,6 +88,7 @@ export class Fleet implements FleetOfRepository {
   /** When past publications are exchanged again, by `performance.now()`. */
   #pastDueMs = 0;
   #isExchanging = false;
+  readonly #waitingForServing: (() => void)[] = [];
   #waitingForHeard: ((heard: Heard) => void)[] = [];
 
   constructor(options: FleetOptions) {
@@ -177,6 +182,17 @@ export class Fleet implements FleetOfRepository {
       void this.#beatNow().catch(() => undefined);
     });
     void repeat(tell, { firstDelayMs: beatMs, signal: this.#stopping.signal });
+  }
+
+  /**
+   * Resolves when this server serves what the others serve, or when there is no use in waiting for that. Reading a large
+   * tree before would delay it.
+   */
+  async caughtUp(): Promise<void> {
+    if (this.#isServing || !this.valkey.isConnected) return;
+    const { promise, resolve } = withResolvers<void>();
+    this.#waitingForServing.push(resolve);
+    await endsWithin(promise, maxCatchUpMs);
   }
 
   /** Lets others publish, for example because this server is about to stop. */
@@ -322,6 +338,7 @@ export class Fleet implements FleetOfRepository {
       if (this.#isReady && performance.now() >= this.#pastDueMs) this.#exchangePast();
       const isNews = !this.#isServing;
       this.#isServing = true;
+      for (const resolve of this.#waitingForServing.splice(0)) resolve();
       this.#failures.succeeded("sync");
       if (isNews || !this.#isReady) setImmediate(() => void this.#beatAfterNow().catch(() => undefined));
     } catch (thrown) {

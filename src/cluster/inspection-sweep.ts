@@ -1,10 +1,13 @@
 // Keeps in Valkey what this server knows of the files of its tree: also after Valkey was away, or has lost everything.
+import { forEachConcurrent } from "../base/for-each-concurrent.ts";
 import { repeat } from "../base/repeat.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { LocalInspection, LocalInspections } from "../catalog/local-inspections.ts";
 import type { FleetInspections } from "./inspections.ts";
 import type { UntrustedMarks } from "./untrusted-marks.ts";
 
+/** How many inspections are on their way to Valkey at once: waiting for each would take minutes for a large tree. */
+const concurrentAdditions = 16;
 /** How many inspections one command renews. */
 const perCommand = 200;
 
@@ -57,12 +60,13 @@ export class InspectionSweep {
         (_, n) => all[(from + at + n) % all.length],
       ).filter((each) => each !== undefined);
       const missing = new Set(await inspections.renew(batch.map(({ key }) => key)));
-      for (const { key, load } of batch) {
-        const inspection = missing.has(key) ? load() : undefined;
-        if (inspection === undefined) continue;
+      const lacking = batch.filter(({ key }) => missing.has(key));
+      await forEachConcurrent(lacking, concurrentAdditions, async ({ key, load }) => {
+        const inspection = load();
+        if (inspection === undefined) return;
         await inspections.add(key, inspection);
         added += 1;
-      }
+      });
       await this.#yieldNow();
     }
     await marks.addMissing([...local.marks()]);

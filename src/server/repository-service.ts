@@ -223,6 +223,7 @@ export class RepositoryService {
       this.replicated.attach([...this.repository.all()], this.repository);
       this.#server.fleet?.add(this.replicated);
       await this.replicated.readOnce.start();
+      await this.#server.fleet?.caughtUp();
     }
     const failure = await this.repository.start(configuration.pollSeconds);
     void this.replicated?.readOnce.sweep();

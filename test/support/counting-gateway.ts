@@ -6,6 +6,8 @@ export interface CountingGateway {
   readonly url: string;
   /** The caps of files whose bytes were requested, in order. */
   readFiles(): readonly string[];
+  /** From now on no request gets a response. */
+  holdAll(): void;
   /** From now on requests for files get no response. */
   holdFiles(): void;
   /** The caps of files whose requests got no response. */
@@ -16,7 +18,9 @@ export interface CountingGateway {
 export async function countingGateway(upstream: string): Promise<CountingGateway> {
   const [read, held]: [string[], string[]] = [[], []];
   let isHolding = false;
+  let isHoldingAll = false;
   const server = createServer((request, response) => {
+    if (isHoldingAll) return;
     const cap = /^\/uri\/(URI%3ACHK[^?/]*)$/i.exec(request.url ?? "")?.[1];
     if (request.method === "GET" && cap !== undefined) {
       read.push(cap);
@@ -38,6 +42,9 @@ export async function countingGateway(upstream: string): Promise<CountingGateway
   return {
     url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
     readFiles: () => read,
+    holdAll() {
+      isHoldingAll = true;
+    },
     holdFiles() {
       isHolding = true;
     },

@@ -59,8 +59,9 @@ async function aFleet() {
       }
       await writer.link(directory, links, signal);
     },
-    async start(): Promise<Replica> {
+    async start({ isGridAway = false } = {}): Promise<Replica> {
       const gateway = await countingGateway(inject("webapiUrl"));
+      if (isGridAway) gateway.holdAll();
       closing.push(() => gateway.end());
       const at = join(work, String(++count));
       mkdirSync(at);
@@ -98,7 +99,7 @@ const inspections = async ({ server }: Replica, source: string): Promise<number>
 
 const names = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => `${prefix}${n}`).toSorted();
 
-test("three new servers read each file of a new tree once between them; a fourth one reads none", async () => {
+test("three new servers read each file of a new tree once between them; a fourth one reads none, and a fifth one serves without the grid", async () => {
   const fleet = await aFleet();
   await fleet.put(names("a", 40));
   const replicas = await Promise.all([fleet.start(), fleet.start(), fleet.start()]);
@@ -122,6 +123,10 @@ test("three new servers read each file of a new tree once between them; a fourth
   expect(await namesOf(late)).toEqual(names("a", 40));
   await vi.waitFor(async () => expect(await inspections(late, "shared")).toBe(40), { timeout: 60_000, interval: 200 });
   expect(late.gateway.readFiles()).toEqual([]);
+
+  const withoutGrid = await fleet.start({ isGridAway: true });
+  await withoutGrid.server.ready();
+  expect(await namesOf(withoutGrid)).toEqual(names("a", 40));
 });
 
 test("when a server is killed while it reads, the others read what it was reading, and nothing else again", async () => {
