@@ -17,6 +17,7 @@ import { orderText } from "./members.ts";
 import { SharedPublications } from "./publications.ts";
 import { commitScript, keys, offerScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
+import { SharedFirstOwners } from "./shared-first-owners.ts";
 import { ReplicatedSnapshots } from "./shared-snapshots.ts";
 import type { Valkey } from "./valkey.ts";
 import { ValkeyUnavailable } from "./valkey.ts";
@@ -87,6 +88,7 @@ export class ReplicatedPublications implements Replicas {
   readonly stateName: StateName;
   /** Undefined until the repository is attached. */
   snapshots: ReplicatedSnapshots | undefined;
+  firstOwners: SharedFirstOwners | undefined;
   readonly #options: ReplicatedPublicationsOptions;
   /** Everything that takes over or offers publications. */
   readonly #queue = new SerialQueue();
@@ -120,6 +122,9 @@ export class ReplicatedPublications implements Replicas {
       },
     });
     this.snapshots = snapshots;
+    const { firstOwners } = repository;
+    const isPublisher = () => this.isPublisher;
+    this.firstOwners = new SharedFirstOwners({ valkey, sealing, stateName, store: firstOwners, isPublisher });
     repository.shareSnapshots(snapshots);
   }
 
@@ -283,6 +288,7 @@ export class ReplicatedPublications implements Replicas {
     const { store } = repository;
     const name = valkey.prefix + keys.kept(this.stateName);
     await this.snapshots?.offer();
+    if (isPublisher) await this.firstOwners?.offer();
     const known = await this.#keptInValkey(name);
     for (const [suite, id] of Array.from(store.ids())) {
       const states = known.get(suite) ?? [];

@@ -1,4 +1,5 @@
 // One configured repository in a fleet: its lease, its publications under all their names, and its pings.
+import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf, errorOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
@@ -48,6 +49,10 @@ const signingKeys = "signing keys";
 
 const keysIn = (settings: Readonly<Record<string, string>>): readonly string[] =>
   (settings[signingKeys] ?? "").split(" ");
+
+/** How long a start waits for the connection to Valkey, in ms. */
+const connectionPatienceMs = 3000;
+const connectionPollMs = 10;
 
 /** After a replica could not read the tree, the others take the lease for so long, in ms. */
 const restMs = 5000;
@@ -160,6 +165,17 @@ export class ReplicatedRepository {
   attach(live: readonly Repository[], pinged: PingedRepository): void {
     this.#live = live;
     this.#pings.attach(pinged);
+  }
+
+  /**
+   * Takes over what the tree does not tell, before it is read for the first time. Gives up after a moment without
+   * Valkey: then this replica decides by itself.
+   */
+  async prepare(): Promise<void> {
+    const { valkey } = this.#options;
+    for (const begunMs = performance.now(); !valkey.isConnected; await sleep(connectionPollMs))
+      if (performance.now() - begunMs > connectionPatienceMs) return;
+    for (const { firstOwners } of this.#publications.values()) await firstOwners?.load().catch(() => undefined);
   }
 
   /** As `ServedRepository.ping`: then the change is published on all replicas. @throws ValkeyUnavailable */

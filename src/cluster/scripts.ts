@@ -14,6 +14,8 @@ export const keys = {
   kept: (state: string) => `kept:${state}`,
   /** The last commands about pins and rollbacks. */
   snapshots: (state: string) => `snapshots:${state}`,
+  /** The first owners of names. */
+  firstOwners: (state: string) => `first-owners:${state}`,
   pings: (repository: string) => `pings:${repository}`,
 } as const;
 

@@ -222,7 +222,7 @@ export class RepositoryService {
     if (this.replicated !== undefined) {
       this.replicated.attach([...this.repository.all()], this.repository);
       this.#server.fleet?.add(this.replicated);
-      await this.replicated.readOnce.start();
+      await Promise.all([this.replicated.prepare(), this.replicated.readOnce.start()]);
       await this.#server.fleet?.caughtUp();
     }
     const failure = await this.repository.start(configuration.pollSeconds);

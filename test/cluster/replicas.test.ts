@@ -253,6 +253,20 @@ describe("a replica that joins", () => {
     }, 10_000);
   });
 
+  test("knows who used a name first, which the tree does not tell", async () => {
+    const [one] = await startedReplicas(1);
+    if (one === undefined) throw new Error("no replica");
+    const owner = { owner: "alice", sinceMs: 1 };
+    one.served.repository.firstOwners.of(sid).set("hello", owner);
+    await vi.waitFor(async () => {
+      const { prefix } = one.fleet.valkey;
+      expect(await one.fleet.valkey.run((redis) => redis.hlen(`${prefix}first-owners:debian`))).toBe(1);
+    }, 10_000);
+    const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
+    await late.start();
+    expect(late.served.repository.firstOwners.of(sid).get("hello")).toEqual(owner);
+  });
+
   test("takes over the newest publication of replicas that each had one, and Date moves forward", async () => {
     const alone = new ReplicaUnderTest(valkey);
     alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));

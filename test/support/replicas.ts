@@ -56,6 +56,7 @@ export class ReplicaUnderTest {
   async start(pollSeconds = 3600): Promise<void> {
     this.replicated.attach([this.served.repository], this.served.repository);
     this.fleet.add(this.replicated);
+    await this.replicated.prepare();
     void this.served.repository.start(pollSeconds);
     await this.fleet.start();
   }

@@ -168,6 +168,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
   // The publications.
   const store = new PublicationStore(root, stateName, shared.lastDates);
   if (settings.acceptIdentityChange !== true) refuseChangedIdentities(store, suiteSettings);
+  const firstOwners = new FirstOwnerStore(root, settings.namesHeldIn ?? stateName, log);
   const suites = new ServedSuites({
     suiteSettings,
     store,
@@ -182,7 +183,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
       dateLagSeconds,
       ...(settings.datesAfterSeconds !== undefined && { datesAfterSeconds: settings.datesAfterSeconds }),
     },
-    firstOwners: new FirstOwnerStore(root, settings.namesHeldIn ?? stateName, log),
+    firstOwners,
     builders,
     directoryLimits: shared.directoryLimits ?? defaultDirectoryLimits,
     inspectionLimits,
@@ -314,6 +315,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
     fileListLimits: inspectionLimits,
     builders,
     store,
+    firstOwners,
     suites,
     passthrough,
     pathResolver,

@@ -40,6 +40,7 @@ import type {
   SuiteCounts,
 } from "../served-repository.ts";
 import { NotSeenYet } from "../served-repository.ts";
+import type { FirstOwnerStore } from "../store/first-owner-store.ts";
 import type { Upload } from "../store/package-pool.ts";
 import type { Manifest } from "../store/publication.ts";
 import { statusOf, summaryOf } from "../store/publication.ts";
@@ -68,6 +69,7 @@ interface RepositoryOptions {
   readonly fileListLimits: FileListLimits;
   readonly builders: BuilderDirectories;
   readonly store: PublicationStore;
+  readonly firstOwners: FirstOwnerStore;
   readonly suites: ServedSuites;
   readonly passthrough: PassthroughSuites;
   readonly pathResolver: PathResolver;
@@ -323,6 +325,11 @@ export class Repository implements ServedRepository, SuiteRollback {
   async adoptWithdrawal(suite: Suite, nowMs: number, dateSeconds: number): Promise<void> {
     await this.#options.store.noteDate(suite, dateSeconds);
     if (this.#suites.has(suite)) await this.#suites.withdraw(suite, nowMs);
+  }
+
+  /** The first owners of package names. */
+  get firstOwners(): FirstOwnerStore {
+    return this.#options.firstOwners;
   }
 
   /** How long the files of a publication stay readable after the next publication. */

@@ -4,17 +4,39 @@ import type { Database, RootDatabase } from "lmdb";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { StateName, Suite } from "../../base/names.ts";
+import { written } from "../../base/state-errors.ts";
 import type { FirstOwner, FirstOwners } from "../../catalog/suite/name-ownership.ts";
 
 /** A lost record is restored from the tree: the owner is then the builder with the earliest link that still exists. */
 export class FirstOwnerStore {
   readonly #owners: Database<FirstOwner, string>;
   readonly #log: Log;
+  #changed: (key: string, owner: FirstOwner | undefined) => void = () => undefined;
 
   /** @param root the state directory's database */
   constructor(root: RootDatabase, repository: StateName, log: Log) {
     this.#owners = root.openDB({ name: `${repository}/held-names` });
     this.#log = log;
+  }
+
+  /** Calls a function at each change. @param changed gets the key in the database */
+  onChange(changed: (key: string, owner: FirstOwner | undefined) => void): void {
+    this.#changed = changed;
+  }
+
+  isEmpty(): boolean {
+    const [key] = this.#owners.getKeys({ limit: 1 });
+    return key === undefined;
+  }
+
+  /** All records, by their keys in the database. */
+  all(): readonly (readonly [string, FirstOwner])[] {
+    return Array.from(this.#owners.getRange(), ({ key, value }) => [key, value] as const);
+  }
+
+  /** Adds records of another replica. */
+  async take(records: readonly (readonly [string, FirstOwner])[]): Promise<void> {
+    await written(() => Promise.all(records.map(([key, owner]) => this.#owners.put(key, owner))));
   }
 
   of(suite: Suite): FirstOwners {
@@ -26,6 +48,7 @@ export class FirstOwnerStore {
       get: (name) => (unwritten.has(name) ? unwritten.get(name) : this.#owners.get(keyOf(name))),
       set: (name, owner) => {
         unwritten.set(name, owner);
+        this.#changed(keyOf(name), owner);
         const writing = owner === undefined ? this.#owners.remove(keyOf(name)) : this.#owners.put(keyOf(name), owner);
         writing.then(
           () => {
