@@ -95,6 +95,8 @@ export class ReplicatedPublications implements Replicas {
   #repository: Repository | undefined;
   #publications: SharedPublications | undefined;
   #commit: Commit | undefined;
+  /** By suite: the digest of the current publication, if it is known to be that of the fleet. */
+  readonly #agreed = new Map<Suite, string>();
   /**
    * By suite and order: publications that may have become current without this replica knowing, and until when, by
    * `performance.now()`.
@@ -190,6 +192,7 @@ export class ReplicatedPublications implements Replicas {
         missing = others;
       }
       await serve();
+      if (current.kind === "publication") this.#agreed.set(suite, current.digest);
       this.#forgetDoubts(current);
     } finally {
       end();
@@ -267,7 +270,10 @@ export class ReplicatedPublications implements Replicas {
     const repository = this.#repository;
     if (repository === undefined) return;
     const known = new Map(states.map((current) => [current.suite, current]));
-    for (const current of states) if (this.#isNews(current)) await this.#queue.run(() => this.#takeOver(current));
+    for (const current of states) {
+      if (this.#isNews(current)) await this.#queue.run(() => this.#takeOver(current));
+      else await this.#queue.run(() => this.#agreeOn(current));
+    }
     for (const manifest of repository.publications()) {
       const order = orderOf({ kind: "publication", dateSeconds: manifest.dateSeconds });
       const current = known.get(manifest.suite);
@@ -357,6 +363,22 @@ export class ReplicatedPublications implements Replicas {
     return bySuite;
   }
 
+  /**
+   * Makes sure that a publication with the same Date is the same. Replicas that were alone before may each have made
+   * one; then that of the fleet counts.
+   */
+  async #agreeOn(current: CurrentState): Promise<void> {
+    const [repository, publications] = [this.#repository, this.#publications];
+    if (repository === undefined || publications === undefined || current.kind === "withdrawal") return;
+    const { suite, id, digest, servedMs } = current;
+    const own = repository.currentOf(suite);
+    if (own?.id !== id || this.#agreed.get(suite) === digest || this.#commit?.suite === suite) return;
+    const manifest = await publications.fetch(current);
+    if (manifest.inRelease !== own.inRelease) await repository.adopt(manifest, servedMs);
+    else repository.store.forgetPrepared(suite, id);
+    this.#agreed.set(suite, digest);
+  }
+
   /** Whether this replica lacks what is current elsewhere. */
   #isNews(current: CurrentState): boolean {
     const own = this.#repository?.currentOf(current.suite);
@@ -379,6 +401,7 @@ export class ReplicatedPublications implements Replicas {
       else {
         const manifest = await this.#publications?.fetch(current);
         if (manifest !== undefined) await repository.adopt(manifest, current.servedMs);
+        this.#agreed.set(suite, current.digest);
       }
     }
     this.#forgetDoubts(current);

@@ -253,6 +253,22 @@ describe("a replica that joins", () => {
     }, 10_000);
   });
 
+  test("takes over a publication with the same Date and other bytes", async () => {
+    const alone = new ReplicaUnderTest(await otherValkey(), { releaseDigests: ["sha256", "sha512"] });
+    alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    await alone.start();
+    await agreed([alone]);
+    await alone.end();
+    const { folder, state } = alone.served;
+    const [one] = await startedReplicas(1, folder);
+    if (one === undefined) throw new Error("no replica");
+    expect(currentId(one)).toBe(currentId(alone));
+    const same = new ReplicaUnderTest(valkey, { folder, state });
+    await same.start();
+    await agreed([one, same]);
+    expect(new Set(await releases([one, same])).size).toBe(1);
+  });
+
   test("knows who used a name first, which the tree does not tell", async () => {
     const [one] = await startedReplicas(1);
     if (one === undefined) throw new Error("no replica");

@@ -195,12 +195,13 @@ export class ServedSuite {
   }
 
   /**
-   * Serves a publication that another replica has made and that is stored, unless a later one is served already. The
-   * next build starts from nothing.
+   * Serves a publication that another replica has made and that is stored, unless a later one is served already. Of two
+   * with the same Date, the other one counts. The next build starts from nothing.
    */
   adopt(manifest: Manifest): void {
     this.#builder.reset();
-    this.#take(manifest);
+    if (this.#current?.dateSeconds === manifest.dateSeconds) this.#current = manifest;
+    else this.#take(manifest);
   }
 
   /** Whether there are packages that the replica that publishes has not published yet. */

@@ -170,6 +170,11 @@ export class PublicationStore {
     this.#prepared.delete(key);
   }
 
+  /** Forgets a prepared publication that turned out to be known. */
+  forgetPrepared(suite: Suite, id: string): void {
+    this.#prepared.delete(suiteKey(suite, id));
+  }
+
   /** A publication that was prepared and is not published yet. */
   prepared(suite: Suite, id: string): Manifest | undefined {
     return this.#prepared.get(suiteKey(suite, id));
