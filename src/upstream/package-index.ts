@@ -72,13 +72,23 @@ export async function readPackageIndex(
   const text = await indexText(files, release, path);
   const parse = path.endsWith("Sources") ? sourceOf : binaryOf;
   const packages: UpstreamPackage[] = [];
-  for (const stanza of text.split(/\n\n+/)) {
-    if (stanza.trim() === "") continue;
+  for (const stanza of stanzasOf(text)) {
     packages.push(parse(stanza));
     if (packages.length > maxPackagesPerIndex)
       throw new LimitExceeded(undefined, maxPackagesPerIndex, `the number of packages in ${path}`);
   }
   return packages;
+}
+
+/** One after the other: an array of all stanzas of a hostile index would not fit into the memory. */
+function* stanzasOf(text: string): Iterable<string> {
+  for (let start = 0; start < text.length; ) {
+    const found = text.indexOf("\n\n", start);
+    const end = found === -1 ? text.length : found;
+    const stanza = text.slice(start, end);
+    if (stanza.trim() !== "") yield stanza;
+    start = end + 2;
+  }
 }
 
 async function indexText(files: RepositoryFiles, release: UpstreamRelease, path: string): Promise<string> {
@@ -142,7 +152,8 @@ async function plainText(
     for await (const chunk of decompress(compression, content, limits)) chunks.push(chunk);
   } catch (thrown) {
     if (!(thrown instanceof Malformed)) throw thrown;
-    const why = thrown.flaw === "limit" ? "it unpacks to more bytes than the Release lists" : messageOf(thrown);
+    const most = listedBytes < maxIndexBytes ? "than the Release lists" : `than ${maxIndexBytes}`;
+    const why = thrown.flaw === "limit" ? `it unpacks to more bytes ${most}` : messageOf(thrown);
     throw new UnusableRepository("upstream/malformed", path, why);
   }
   return Buffer.concat(chunks).toString();
