@@ -289,6 +289,10 @@ export const errorCodes = {
     "The Release is older than the last imported one: somebody may be hiding updates.",
     "Use another mirror. `--allow-older` accepts it if the publisher went back on purpose.",
   ),
+  "upstream/other-suite": code(
+    "The Release names another suite than the one that was asked for: somebody may present it in its place.",
+    "Check the address and the suite. `--allow-other-suite` accepts it if the publisher names it so.",
+  ),
   "upstream/outside": code(
     "A symbolic link leads out of the source, or out of the folder that an import changes.",
     "Replace the link by the file or directory itself, or give a directory that contains both.",

@@ -90,6 +90,7 @@ interface ImportFlags {
   readonly allowUnsigned?: boolean;
   readonly allowExpired?: boolean;
   readonly allowOlder?: boolean;
+  readonly allowOtherSuite?: boolean;
   readonly suite?: readonly string[];
   readonly component?: readonly string[];
   readonly architecture?: readonly string[];
@@ -116,6 +117,7 @@ export function addImport(commands: Command, stopSignal: () => AbortSignal): voi
     .option("--allow-unsigned", "do not check the signature")
     .option("--allow-expired", "accept a Release whose Valid-Until is over")
     .option("--allow-older", "accept a Release that is older than the last imported one")
+    .option("--allow-other-suite", "accept a Release whose Suite and Codename differ from the name of the suite")
     .option(
       "--suite <name>",
       "only this suite, as NAME or NAME=TARGET; repeatable (default for a directory: all)",
@@ -176,7 +178,11 @@ async function runImport(
   const options = {
     suites,
     selection,
-    trust: { keys, mayBeExpired: flags.allowExpired ?? false },
+    trust: {
+      keys,
+      mayBeExpired: flags.allowExpired ?? false,
+      mayBeOtherSuite: flags.allowOtherSuite ?? false,
+    },
     mayReplace: flags.replace ?? false,
     mayBeOlder: flags.allowOlder ?? false,
     removesGone: flags.delete ?? false,
@@ -331,7 +337,7 @@ async function pingOf({ pingUrl, pingTokenFile }: ImportFlags): Promise<PingAddr
 const stepTexts: { readonly [Step in ImportStep]: string } = {
   read: "read the indices",
   compare: "compared with the tree",
-  store: "stored the packages",
+  store: "read the packages",
   publish: "published",
   ping: "notified",
 };

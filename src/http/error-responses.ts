@@ -89,6 +89,7 @@ export const errorStatuses = {
   "upstream/mismatch": 500,
   "upstream/not-yet-valid": 500,
   "upstream/older": 500,
+  "upstream/other-suite": 500,
   "upstream/outside": 500,
   "verify/nothing": 500,
   "verify/site-unavailable": 500,

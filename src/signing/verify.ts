@@ -30,8 +30,13 @@ export async function readKeyring(bytes: Uint8Array): Promise<readonly Key[]> {
 
 export const fingerprintOf = (key: Key): string => key.getFingerprint().toUpperCase();
 
+const signedMessage = /^-----BEGIN PGP SIGNED MESSAGE-----\r?\n[\s\S]*\n-----END PGP SIGNATURE-----\s*$/;
+
 /** @see RFC 4880 7, on cleartext signatures */
 export async function verifyInRelease(inRelease: string, keys: readonly Key[], now: Date): Promise<Verdict> {
+  // Nobody has signed such text, and apt rejects the whole file.
+  if (!signedMessage.test(inRelease))
+    return { goodFingerprints: [], complaints: ["there is text before or after the signed message"], text: undefined };
   try {
     const message = await readCleartextMessage({ cleartextMessage: inRelease });
     const { signatures } = await verify({ message, verificationKeys: [...keys], date: now });

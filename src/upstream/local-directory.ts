@@ -13,12 +13,12 @@ import { UnusableRepository } from "./unusable-repository.ts";
 const maxSuiteNames = 3;
 
 export class LocalDirectory implements RepositoryFiles {
-  readonly #directory: string;
+  readonly address: string;
   readonly #tree: FolderTree;
   readonly #signal: AbortSignal;
 
   constructor(directory: string, signal: AbortSignal) {
-    this.#directory = directory;
+    this.address = directory;
     this.#tree = new FolderTree(directory);
     this.#signal = signal;
   }
@@ -49,7 +49,7 @@ export class LocalDirectory implements RepositoryFiles {
       if (names.length === maxSuiteNames) return;
       for (const [name, { kind }] of entries) {
         const below = joinPath(path, name);
-        if (kind === "directory" && !(await lstat(join(this.#directory, below))).isSymbolicLink()) await walk(below);
+        if (kind === "directory" && !(await lstat(join(this.address, below))).isSymbolicLink()) await walk(below);
       }
     };
     await walk(parseTreePath("dists"));

@@ -17,6 +17,8 @@ export interface ReleaseTrust {
   readonly keys: readonly Key[] | undefined;
   /** Whether its Valid-Until may be over. */
   readonly mayBeExpired: boolean;
+  /** Whether its Suite and Codename may be those of another suite than its directory's. */
+  readonly mayBeOtherSuite: boolean;
 }
 
 /** The size and digest that a Release lists for a file. */
@@ -55,7 +57,7 @@ const maxListedFiles = 200_000;
 export async function readRelease(
   files: RepositoryFiles,
   directory: string,
-  { keys, mayBeExpired }: ReleaseTrust,
+  { keys, mayBeExpired, mayBeOtherSuite }: ReleaseTrust,
   nowMs: number,
 ): Promise<UpstreamRelease> {
   const { path, text, signedBy } = await verifiedText(files, directory, keys, new Date(nowMs + allowedAheadMs));
@@ -84,6 +86,13 @@ export async function readRelease(
       path,
       `it expired on ${validUntil}: its publisher must renew it; --allow-expired accepts it, e.g. for an archive`,
     );
+  const [suite, codename] = [field("Suite"), field("Codename")];
+  if (!mayBeOtherSuite && isOtherSuite(directory, [suite, codename]))
+    throw new UnusableRepository(
+      "upstream/other-suite",
+      path,
+      `its Suite is ${JSON.stringify(suite)} and its Codename ${JSON.stringify(codename)}: somebody may present another suite, with a good signature; --allow-other-suite accepts it`,
+    );
   const listed = new Map<string, ListedIndex>();
   for (const file of listedFiles(field("SHA256"))) {
     listed.set(file.path.replace(/^\.\//, ""), { sizeBytes: file.sizeBytes, sha256: file.sha256 });
@@ -95,8 +104,8 @@ export async function readRelease(
     identity: {
       origin: field("Origin"),
       label: field("Label"),
-      suite: field("Suite"),
-      codename: field("Codename"),
+      suite,
+      codename,
     },
     dateMs,
     byHash: /^yes$/i.test(field("Acquire-By-Hash")),
@@ -104,6 +113,15 @@ export async function readRelease(
     signedBy,
     text,
   };
+}
+
+/** Accepts what apt accepts without a warning. @param names Suite and Codename; "" for those that it lacks */
+function isOtherSuite(directory: string, names: readonly string[]): boolean {
+  const [, asked] = /^dists\/(.+)$/.exec(directory) ?? [];
+  if (asked === undefined || names.every((name) => name === "")) return false;
+  // The Release in dists/buster/updates has the Codename buster.
+  const withoutLast = asked.replace(/\/[^/]*$/, "");
+  return ![asked, withoutLast].some((name) => names.includes(name));
 }
 
 interface VerifiedText {

@@ -24,13 +24,13 @@ interface FileDigest {
 
 /** A public repository, accessed over HTTP. */
 export class RemoteServer implements RepositoryFiles {
-  readonly #url: string;
+  readonly address: string;
   readonly #signal: AbortSignal;
   readonly #clock: Clock;
 
   /** @param url the URL of the repository's root, without a trailing slash */
   constructor(url: string, signal: AbortSignal, clock: Clock) {
-    this.#url = url;
+    this.address = url;
     this.#signal = signal;
     this.#clock = clock;
   }
@@ -38,7 +38,7 @@ export class RemoteServer implements RepositoryFiles {
   async read(path: string, maxBytes: number): Promise<Buffer | undefined> {
     const bytes = await this.readStart(path, maxBytes + 1);
     if (bytes !== undefined && bytes.length > maxBytes)
-      throw new ServerUnavailable(`${this.#url}/${path} is longer than ${maxBytes} bytes`);
+      throw new ServerUnavailable(`${this.address}/${path} is longer than ${maxBytes} bytes`);
     return bytes;
   }
 
@@ -62,7 +62,7 @@ export class RemoteServer implements RepositoryFiles {
   }
 
   async open(path: string, maxBytes: number): Promise<AsyncIterable<Uint8Array> | undefined> {
-    const url = `${this.#url}/${path.split("/").map(encodeURIComponent).join("/")}`;
+    const url = `${this.address}/${path.split("/").map(encodeURIComponent).join("/")}`;
     const timeout = new AbortController();
     const startedMs = this.#clock();
     let timer = setTimeout(() => timeout.abort(new Error("no response in time")), silenceMs);
@@ -84,7 +84,8 @@ export class RemoteServer implements RepositoryFiles {
       this.#clock() - startedMs > silenceMs + (sizeBytes * 1000) / minBytesPerSecond;
     try {
       const signal = AbortSignal.any([this.#signal, timeout.signal]);
-      const response = await fetch(url, { signal, follow: maxRedirects });
+      // Some servers send .gz files with "Content-Encoding: gzip": they are stored in this form, and digests refer to it.
+      const response = await fetch(url, { signal, follow: maxRedirects, compress: false });
       if (url.startsWith("https:") && !response.url.startsWith("https:"))
         throw new ServerUnavailable(`${url} redirects to a URL without TLS`);
       if (response.status === 404) {

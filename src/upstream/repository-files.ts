@@ -3,6 +3,8 @@ import type { LocalFile } from "../storage/local-file.ts";
 
 /** Paths are relative to the repository's root, with single slashes. */
 export interface RepositoryFiles {
+  /** The URL or the absolute path of the repository's root. */
+  readonly address: string;
   /**
    * Opens a file. The stream must be read to its end or closed.
    * @param maxBytes the stream ends after this size

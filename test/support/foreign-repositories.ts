@@ -224,19 +224,24 @@ export function ftparchiveRepository(
   return { directory, keyring: key.keyring };
 }
 
-/** Writes Release and InRelease of a suite for its present indices. @param fields additional fields */
+/**
+ * Writes Release and InRelease of a suite for its present indices.
+ * @param fields additional fields
+ * @param codename the name that the Release has for the suite
+ */
 export function signedRelease(
   directory: string,
   suite: string,
   key: ForeignKey,
   components: readonly string[],
   fields: { readonly [name: string]: string } = {},
+  codename = suite,
 ): void {
   const dists = join(directory, "dists", suite);
   const settings = {
     Origin: "Foreign",
     Label: "Foreign",
-    Codename: suite,
+    Codename: codename,
     Components: components.join(" "),
     Architectures: architectures.join(" "),
   };

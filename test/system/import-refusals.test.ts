@@ -176,6 +176,37 @@ test.each<readonly [string, string, RegExp, () => void]>([
     },
   ],
   [
+    "a Release of another suite",
+    "upstream/other-suite",
+    /InRelease: its Suite is "" and its Codename "sid".*--allow-other-suite/,
+    () => signedRelease(source, suite, key, ["main"], {}, "sid"),
+  ],
+  [
+    "text before the signed message",
+    "upstream/bad-signature",
+    /InRelease: .*text before or after/,
+    () => {
+      const file = join(source, "dists", suite, "InRelease");
+      writeFileSync(file, `Origin: Forged\n\n${readFileSync(file, "utf8")}`);
+    },
+  ],
+  [
+    "text after the signed message",
+    "upstream/bad-signature",
+    /InRelease: .*text before or after/,
+    () => appendFileSync(join(source, "dists", suite, "InRelease"), "Origin: Forged\n"),
+  ],
+  [
+    "a package that is a named pipe",
+    "upstream/outside",
+    /main-tool-0_2\.0-1_amd64\.deb: it is neither a file nor a directory/,
+    () => {
+      const file = join(source, pool, "main-tool-0_2.0-1_amd64.deb");
+      rmSync(file);
+      execFileSync("mkfifo", [file]);
+    },
+  ],
+  [
     "a suite that is not there",
     "upstream/absent",
     /dists\/trixie\/InRelease: there is neither InRelease nor Release/,
@@ -187,6 +218,7 @@ test.each<readonly [string, string, RegExp, () => void]>([
   expect(outcome).toMatchObject({ exitCode: 3, status: "refused" });
   expect(outcome.problems.map((problem) => problem.code)).toContain(code);
   expect(outcome.problems.map(({ file, reason }) => `${file}: ${reason}`).join("\n")).toMatch(text);
+  expect(outcome.packages.filter(({ state }) => state === "linked")).toEqual([]);
   expect(publishedFiles()).toEqual([]);
 });
 
@@ -289,6 +321,64 @@ test("a file that only the index lists for a source package, and not its .dsc, d
   expect(outcome).toMatchObject({ exitCode: 3, packages: [{ state: "rejected", code: "mismatch" }] });
   expect(outcome.packages[0]?.reason).toMatch(/list of files differs/);
   expect(publishedFiles()).toEqual([]);
+});
+
+test("an index in a builder's directory, or for another suite of the tree, brings nothing there", async () => {
+  const text = readFileSync(join(source, index), "utf8");
+  const other = `dists/${suite}/main/binary-amd64/alice/binary-amd64`;
+  for (const directory of [other, `dists/${suite}/main/binary-amd64/alice`]) {
+    mkdirSync(join(source, directory), { recursive: true });
+    replaceIndex(`${directory}/Packages`, text.replaceAll("Package: main-tool-", "Package: forged-"));
+  }
+  const outcome = await imported();
+  expect(outcome).toMatchObject({ exitCode: 0 });
+  expect(outcome.packages.filter(({ name }) => name.startsWith("forged"))).toEqual([]);
+  expect(publishedFiles().join("\n")).not.toContain("alice");
+  mkdirSync(join(source, `dists/${suite}/updates/main/binary-amd64`), { recursive: true });
+  replaceIndex(`dists/${suite}/updates/main/binary-amd64/Packages`, text);
+  cpSync(join(source, "dists", suite), join(source, "dists/second"), { recursive: true });
+  const suites = ["--suite", suite, "--suite", `second=${suite}/updates`, "--allow-other-suite"];
+  const refused = await imported(...suites);
+  expect(refused).toMatchObject({ exitCode: 3, status: "refused", problems: [{ file: `${suite}/updates/main` }] });
+  expect(refused.problems[0]?.reason).toMatch(/is in the suite trixie\/updates of the tree.*--component/);
+});
+
+test.each([
+  ["--component", "mian", /no chosen suite has it: they have main$/],
+  ["--architecture", "amd46", /no chosen suite has it: they have amd64, arm64/],
+])("a misspelt %s is refused, and not taken for nothing to do", async (flag, name, reason) => {
+  const outcome = await imported(flag, name);
+  expect(outcome).toMatchObject({ exitCode: 3, status: "refused", problems: [{ file: `${flag} ${name}` }] });
+  expect(outcome.problems[0]?.reason).toMatch(reason);
+});
+
+test("an upstream that becomes oldstable keeps its record, so that an older Release is refused and --delete removes", async () => {
+  await imported();
+  rmSync(join(source, pool, "main-tool-0_2.0-1_amd64.deb"));
+  publishAgain({ Suite: "oldstable" });
+  const outcome = await imported("--delete");
+  expect(outcome).toMatchObject({ exitCode: 0, removed: [{ name: "main-tool-0", architecture: "amd64" }] });
+});
+
+test("of two repositories without names in one folder, neither removes what the other has brought", async () => {
+  const without = (directory: string) => {
+    const dists = join(directory, "dists", suite);
+    const release = readFileSync(join(dists, "Release"), "utf8");
+    writeFileSync(join(dists, "Release"), release.replace(/^Origin:.*\n/m, "").replace(/^Label:.*\n/m, ""));
+    key.sign(dists);
+  };
+  without(source);
+  const first = await imported();
+  source = mkdtempSync(join(work, "source-"));
+  cpSync(original, source, { recursive: true });
+  for (const name of readdirSync(join(source, pool))) rmSync(join(source, pool, name));
+  const bytes = await aDeb({ package: "second", version: "1", architecture: "amd64" });
+  writeFileSync(join(source, pool, "second_1_amd64.deb"), bytes);
+  rmSync(join(source, `dists/${suite}/main/source`), { recursive: true });
+  publishAgain();
+  without(source);
+  expect(await imported("--delete")).toMatchObject({ exitCode: 0, removed: [], packages: [{ name: "second" }] });
+  expect(publishedFiles().filter((name) => name.endsWith(".deb")).length).toBeGreaterThan(first.packages.length / 2);
 });
 
 test("a keyring whose keys have expired is refused", async () => {

@@ -10,9 +10,10 @@ import type { RepositoryFiles } from "../../src/upstream/repository-files.ts";
 import { cases } from "../support/cases.ts";
 
 const nowMs = Date.parse("2026-11-29T12:00:00Z");
-const unsignedTrust = { keys: undefined, mayBeExpired: false };
+const unsignedTrust = { keys: undefined, mayBeExpired: false, mayBeOtherSuite: false };
 
 const filesOf = (files: { readonly [path: string]: string | Uint8Array }): RepositoryFiles => ({
+  address: "http://127.0.0.1",
   async open(path, maxBytes) {
     const content = files[path];
     if (content === undefined) return undefined;
@@ -94,6 +95,43 @@ test("an index is requested by its hash from a server, so that it stays the one 
   const without = await release(releaseText(listed(name, text)));
   await expect(readPackageIndex(newer, without, name)).rejects.toMatchObject({ code: "upstream/mismatch" });
 });
+
+test("an index with too many stanzas is refused, and empty lines are none", async () => {
+  const name = "main/binary-amd64/Packages";
+  const packed = gzipSync(Buffer.from("a\n\n".repeat(2 ** 20)), { level: 1 });
+  const files = filesOf({ [`dists/sid/${name}.gz`]: packed });
+  const reading = readPackageIndex(files, await release(releaseText(listed(`${name}.gz`, packed))), name);
+  await expect(reading).rejects.toMatchObject({ message: /the number of packages in main\/binary-amd64\/Packages/ });
+  expect(await packagesIn("\n".repeat(2 ** 20))).toEqual([]);
+});
+
+test.each([
+  ["dists/sid", "Suite: sid\n"],
+  ["dists/sid", "Suite: unstable\nCodename: sid\n"],
+  ["dists/sid", ""],
+  ["dists/buster/updates", "Suite: oldstable\nCodename: buster\n"],
+  ["", "Suite: bookworm\n"],
+])("a Release in %j is accepted with %j", async (directory, fields) => {
+  expect(await releaseIn(directory, fields, false)).toMatchObject({ directory });
+});
+
+test.each([
+  ["dists/sid", "Suite: bookworm\n"],
+  ["dists/stable-security", "Suite: stable\nCodename: bookworm\n"],
+  ["dists/buster/updates", "Codename: bookworm\n"],
+])(
+  "a Release in %j is refused with %j, the fields of another suite, unless this is accepted on request",
+  async (directory, fields) => {
+    await expect(releaseIn(directory, fields, false)).rejects.toMatchObject({ code: "upstream/other-suite" });
+    expect(await releaseIn(directory, fields, true)).toMatchObject({ directory });
+  },
+);
+
+async function releaseIn(directory: string, fields: string, mayBeOtherSuite: boolean): Promise<UpstreamRelease> {
+  const text = `${fields}Date: Sun, 29 Nov 2026 11:00:00 UTC\nSHA256:\n${listed("Packages", "")}`;
+  const files = filesOf({ [directory === "" ? "Release" : `${directory}/Release`]: text });
+  return await readRelease(files, directory, { ...unsignedTrust, mayBeOtherSuite }, nowMs);
+}
 
 test.each([
   ["../../etc/passwd.deb"],

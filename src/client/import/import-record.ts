@@ -38,12 +38,16 @@ export interface ImportRecord {
 export const maxRecordBytes = 128 * 2 ** 20;
 
 /**
- * The name of the record's file: imports from several repositories into one directory have different records. The
- * address of the repository is not part of it, because a mirror or a moved repository is the same.
+ * The name of the record's file: imports from several repositories into one directory have different records. Suite and
+ * Codename are not part of it, because they change with a release of Debian, e.g. from stable to oldstable.
+ * @param address distinguishes repositories without Origin and Label only: a mirror or a moved repository is the same
  */
-export function recordNameOf({ identity, directory }: Pick<UpstreamRelease, "identity" | "directory">): string {
-  const { origin, label, suite, codename } = identity;
-  const text = JSON.stringify([origin, label, suite, codename, directory]);
+export function recordNameOf(
+  { identity: { origin, label }, directory }: Pick<UpstreamRelease, "identity" | "directory">,
+  address: string,
+): string {
+  const isNameless = origin === "" && label === "";
+  const text = JSON.stringify(isNameless ? [address, directory] : [origin, label, directory]);
   return `import.${createHash("sha256").update(text).digest("hex").slice(0, 16)}.json`;
 }
 

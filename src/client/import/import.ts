@@ -200,6 +200,7 @@ class Import {
 
   async run(): Promise<ImportOutcome> {
     const suites = await this.#timed("read", () => this.#readSuites());
+    if (this.#problems.length === 0) this.#checkSelection(suites);
     const common = { suites: suites.map(describeSuite), bytes: 0, seconds: this.#seconds };
     const empty = { packages: [], removed: [], gone: [] };
     if (this.#problems.length > 0) return { ...common, ...empty, problems: this.#problems, status: "refused" };
@@ -209,7 +210,13 @@ class Import {
     for (const plan of plans) this.#checkPlacements(plan);
     const outcome = { ...common, ...this.#goneOf(plans), bytes: this.#bytes, problems: this.#problems };
     const packages = plans.flatMap(({ added }) => added.map((each) => this.#describe(each)));
-    if (this.#problems.length > 0) return { ...outcome, packages, removed: [], status: "refused" };
+    if (this.#problems.length > 0)
+      return {
+        ...outcome,
+        packages: packages.filter(({ state }) => state === "rejected"),
+        removed: [],
+        status: "refused",
+      };
     if (this.#options.isDryRun) return { ...outcome, packages, status: "planned" };
     const changed = await this.#timed("publish", () => this.#publish(plans));
     const final = await this.#pinged(changed, packages);
@@ -245,6 +252,31 @@ class Import {
     return found;
   }
 
+  /** A misspelt name would otherwise import nothing, without a word. */
+  #checkSelection(suites: readonly WantedSuite[]): void {
+    const { components, architectures } = this.#options.selection;
+    const offers = suites.map(({ offered }) => offered);
+    const check = (what: string, named: Iterable<string>, offered: readonly string[]) => {
+      for (const name of named) {
+        if (offered.includes(name)) continue;
+        const reason = `no chosen suite has it: they have ${[...new Set(offered)].toSorted().join(", ") || "none"}`;
+        this.#addProblem({ code: "upstream/absent", file: `${what} ${name}`, reason });
+      }
+    };
+    check(
+      "--component",
+      components ?? [],
+      offers.flatMap((offered) => [...offered.components]),
+    );
+    if (offers.some((offered) => offered.architectures === undefined)) return;
+    const named = [...(architectures ?? [])].filter((name) => name !== "all" && name !== "source");
+    check(
+      "--architecture",
+      named,
+      offers.flatMap((offered) => [...(offered.architectures ?? [])]),
+    );
+  }
+
   /** Compares each directory with the repository: finds out what is new, and what went away. */
   async #compare(suites: readonly WantedSuite[]): Promise<readonly DirectoryPlan[]> {
     const plans = new Map<string, DirectoryPlan>();
@@ -276,17 +308,24 @@ class Import {
       const { component } = location;
       const architecture = location.kind === "source" ? "source" : location.architecture;
       const text = `${suite.choice.target}/${component} ${architecture}`;
-      const known = this.#problems.some(({ file }) => file === text);
-      if (!known)
-        this.#problems.push({
-          code: "builder/outside-bundle",
-          file: text,
-          reason:
-            "the bundle has no directory for it: choose others with --suite NAME=TARGET, --component and --architecture",
-        });
+      this.#addProblem({
+        code: "builder/outside-bundle",
+        file: text,
+        reason:
+          "the bundle has no directory for it: choose others with --suite NAME=TARGET, --component and --architecture",
+      });
       return undefined;
     }
-    const recordName = recordNameOf(suite.release);
+    const found = this.#options.layout.packageDirectoryOf(path);
+    if (found?.suite !== location.suite) {
+      this.#addProblem({
+        code: "builder/outside-bundle",
+        file: `${suite.choice.target}/${location.component}`,
+        reason: `its directory is in the suite ${found?.suite} of the tree: choose other components with --component`,
+      });
+      return undefined;
+    }
+    const recordName = recordNameOf(suite.release, this.#environment.source.address);
     const key = `${path}\n${recordName}`;
     const known = plans.get(key);
     if (known !== undefined) return known;
@@ -565,6 +604,10 @@ class Import {
     };
     if (rejection !== undefined) return { ...common, state: "rejected", ...rejection };
     return { ...common, state: this.#options.isDryRun ? "planned" : "linked" };
+  }
+
+  #addProblem(problem: ImportProblem): void {
+    if (!this.#problems.some(({ file }) => file === problem.file)) this.#problems.push(problem);
   }
 
   /** Collects problems of the repository, so that a run names all of them. */

@@ -33,10 +33,18 @@ export interface WantedPackage extends UpstreamPackage {
   readonly isChosen: boolean;
 }
 
+export interface Offer {
+  readonly components: ReadonlySet<string>;
+  /** Undefined for a flat repository, whose packages alone tell. */
+  readonly architectures: ReadonlySet<string> | undefined;
+}
+
 export interface WantedSuite {
   readonly choice: SuiteChoice;
   readonly release: UpstreamRelease;
   readonly packages: readonly WantedPackage[];
+  /** What all its indices have, chosen or not. */
+  readonly offered: Offer;
   /** The places of all chosen indices, including empty ones, so that clients find an index for their architecture. */
   readonly locations: readonly PackageDirectory[];
 }
@@ -72,9 +80,12 @@ async function readIndices(
 ): Promise<WantedSuite> {
   const packages: WantedPackage[] = [];
   const locations: PackageDirectory[] = [];
-  for (const path of indexPathsOf(release)) {
+  const indices = indexPathsOf(release).flatMap((path) => {
     const index = indexOf(path, choice);
-    if (index === undefined || !isIndexChosen(index, selection)) continue;
+    return index === undefined ? [] : [{ path, index }];
+  });
+  for (const { path, index } of indices) {
+    if (!isIndexChosen(index, selection)) continue;
     if (index.architecture !== "all" && index.location !== undefined) locations.push(index.location);
     for (const each of await readPackageIndex(files, release, path)) {
       const location = locationOf(each, index, choice);
@@ -82,7 +93,10 @@ async function readIndices(
       packages.push({ ...each, location, isChosen: selection.isChosen(each) });
     }
   }
-  return { choice, release, packages, locations };
+  const components = new Set(indices.map(({ index }) => index.component));
+  const architectures = new Set(indices.flatMap(({ index }) => index.architecture ?? []));
+  const offered = { components, architectures: choice.isFlat ? undefined : architectures };
+  return { choice, release, packages, locations, offered };
 }
 
 interface Index {
@@ -102,7 +116,9 @@ function indexOf(path: string, { isFlat, target }: SuiteChoice): Index | undefin
   }
   // The name of the suite does not matter here, and one with a slash would need a layout of its own.
   const at = tryParseTreePath(`dists/suite/${path}`);
-  const location = at && plainLayout.packageDirectoryOf(parentPath(at));
+  // A directory below a package directory would be that of a builder.
+  const location =
+    at && plainLayout.isPackageDirectory(parentPath(at)) ? plainLayout.packageDirectoryOf(parentPath(at)) : undefined;
   if (location === undefined) return undefined;
   const architecture = location.kind === "source" ? "source" : location.architecture;
   return { component: location.component, location: { ...location, suite: target }, architecture };
