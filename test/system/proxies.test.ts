@@ -588,6 +588,27 @@ while True:
     subprocess.run(["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", *sys.argv[2:]], pass_fds=[3])
 `;
 
+// With one server for all three: test/system/cluster.test.ts has replicas, and everything that happens to them.
+test("HAProxy before replicas passes everything on as the others do", async () => {
+  const proxy = await ReverseProxy.start("HAProxy before replicas", {
+    upstreamPort: port,
+    replicaPorts: [port, port, port],
+    certificate,
+    directory: mkdtempSync(join(work, "replicas-")),
+  });
+  try {
+    await passesConditionalRequests(proxy);
+    await passesRanges(proxy);
+    await keepsPasswords(proxy);
+    await showsHttps(proxy);
+    await showsPublicationsAtOnce(proxy);
+    await keepsMirrorsConsistent(proxy);
+    await tellsClientsApart(proxy);
+  } finally {
+    await proxy.end();
+  }
+});
+
 test("the rules of the guide for a firewall are valid, and a mistake in them is found", async () => {
   const check = async (rules: string): Promise<void> => {
     writeFileSync(join(work, "rules.nft"), rules);
@@ -754,6 +775,7 @@ describe("without its rules", () => {
 test.each([
   ["nginx.conf", /proxy_read_timeout (\d+)s;/],
   ["haproxy.cfg", /timeout server (\d+)s/],
+  ["haproxy-replicas.cfg", /backend pings\n(?: {4}.*\n)*? {4}timeout server (\d+)s/],
   ["varnish.vcl", /\.first_byte_timeout = (\d+)s;/],
 ])("the time limit of %s is longer than any ping waits", (file, pattern) => {
   const [, seconds] = pattern.exec(readProjectFile(`docs/examples/proxies/${file}`)) ?? [];
