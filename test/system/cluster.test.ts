@@ -1,4 +1,5 @@
-// Replicas with a real Valkey, as operators see them.
+// Three replicas behind HAProxy, with clients and builders, to which every failure happens once. The long form:
+//   FLEET_RUN=full npm run test:system -- test/system/cluster.test.ts
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,10 +9,52 @@ import { expect, inject, test } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
+import type { FleetRunOptions } from "../chaos/fleet-run.ts";
+import { fleetFailures, runFleet } from "../chaos/fleet-run.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
 import { Fleet } from "../support/fleet.ts";
+import { SentinelUnderTest } from "../support/valkey-sentinel.ts";
+
+/** With FLEET_RUN=full: two minutes with more clients and longer outages, for the seed in FLEET_SEED. */
+const isFull = process.env.FLEET_RUN === "full";
+const runTimeoutMs = isFull ? 900_000 : 400_000;
+const usual = {
+  seed: Number(process.env.FLEET_SEED ?? 11),
+  webapiUrl: inject("webapiUrl"),
+  ...(isFull
+    ? { rawClients: 50, aptClients: 5, pauseSeconds: 60, outageSeconds: 8, seconds: 120 }
+    : { rawClients: 8, aptClients: 3, pauseSeconds: 7, outageSeconds: 3, seconds: 0 }),
+};
+
+async function expectNoViolation(options: FleetRunOptions): Promise<void> {
+  const { findings, rows, work } = await runFleet(options);
+  process.stderr.write(`fleet: ${rows.map(([what, count]) => `${what} ${count}`).join("; ")}\n`);
+  expect(findings.violations, `see ${work}`).toEqual([]);
+  expect(findings.counts.get("recoveries")).toBeGreaterThanOrEqual(options.failures.length);
+  for (const what of ["publications seen", "publications read by hash", "publications read by plain names"])
+    expect(findings.counts.get(what), what).toBeGreaterThan(2);
+  expect(findings.counts.get("acknowledged uploads")).toBeGreaterThan(2);
+  expect(findings.counts.get("updates with apt")).toBeGreaterThan(2);
+}
+
+test("whatever fails, clients of a fleet see no error, and all replicas are equal in the end", {
+  timeout: runTimeoutMs,
+}, async () => {
+  await expectNoViolation({ ...usual, failures: fleetFailures });
+});
+
+test("Sentinel replaces a Valkey that dies, and clients of the fleet see no error", {
+  timeout: runTimeoutMs,
+}, async () => {
+  const sentinel = await SentinelUnderTest.start();
+  try {
+    await expectNoViolation({ ...usual, sentinel, failures: ["kill the primary Valkey"], seconds: 15 });
+  } finally {
+    await sentinel.stop();
+  }
+});
 
 test("an operator sees the replicas, their publisher and what is wrong, and waits for one that restarts", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-cluster-"));

@@ -5,6 +5,7 @@ import { ValkeyUnderTest } from "../../support/valkey.ts";
 import type { BenchContext, Served } from "../bench-context.ts";
 import { folderTree } from "../bench-context.ts";
 import type { BenchServer } from "../bench-server.ts";
+import { binaryDirectory } from "../corpus.ts";
 import { haproxyBefore } from "../haproxy.ts";
 import type { Row } from "../rows.ts";
 import { tools } from "../tools.ts";
@@ -112,6 +113,8 @@ async function pings(bench: BenchContext, alone: Served, fleet: BenchFleet): Pro
 async function starts(bench: BenchContext, fleet: BenchFleet): Promise<readonly Row[]> {
   const { large, slowRounds } = bench.scale;
   const [served, ready]: [number[], number[]] = [[], []];
+  // The packages that only the other server was told of.
+  await fleet.replicas[0]?.ping(binaryDirectory);
   const bytesPerPackage = Math.round((await fleet.memoryBytes()) / large);
   for (let round = 0; round < slowRounds; round++) {
     bench.options.progress(`added replica ${round + 1} of ${slowRounds}`);
