@@ -12,7 +12,7 @@ export const beatMs = 1000;
 /** How long a member counts as alive after that, in ms. Publications wait for it so long. */
 const aliveMs = 5000;
 /** How long a lease lasts without being renewed, in ms. */
-export const leaseMs = 6000;
+export const leaseMs = 5000;
 /** How long after the data of Valkey began no lease is taken, in ms: all members tell first which publications they have. */
 const settleMs = 3000;
 

@@ -24,13 +24,13 @@ export class FleetSessions {
     this.#secret = secret;
   }
 
-  set(key: string, session: Session, idleMs: number): void {
+  async set(key: string, session: Session, idleMs: number): Promise<void> {
     const value = JSON.stringify({ v: version, ...session });
-    this.#send((redis) => redis.set(this.#nameOf(key), value, "PX", idleMs));
+    await this.#send((redis) => redis.set(this.#nameOf(key), value, "PX", idleMs));
   }
 
   extend(key: string, idleMs: number): void {
-    this.#send((redis) => redis.pexpire(this.#nameOf(key), idleMs));
+    void this.#send((redis) => redis.pexpire(this.#nameOf(key), idleMs));
   }
 
   async get(key: string): Promise<Session | undefined> {
@@ -42,8 +42,8 @@ export class FleetSessions {
     }
   }
 
-  #send(command: Parameters<Valkey["run"]>[0]): void {
-    if (this.#valkey.isConnected) void this.#valkey.run(command).catch(() => undefined);
+  async #send(command: Parameters<Valkey["run"]>[0]): Promise<void> {
+    if (this.#valkey.isConnected) await this.#valkey.run(command).catch(() => undefined);
   }
 
   #nameOf(key: string): string {

@@ -43,8 +43,11 @@ export interface SharedSession {
 
 /** Where the servers of a fleet tell each other about the sessions of their clients. */
 export interface SharedSessions {
-  /** Replaces what the others know of a client. Failures are ignored: then they serve by what they know themselves. */
-  set(key: string, session: SharedSession, idleMs: number): void;
+  /**
+   * Replaces what the others know of a client. Failures are ignored: then they serve by what they know themselves.
+   * @returns resolves when the others can know it
+   */
+  set(key: string, session: SharedSession, idleMs: number): Promise<void>;
   /** Keeps what the others know for another while. */
   extend(key: string, idleMs: number): void;
   /** @returns what the server knows to which the client came last; undefined: nothing, or it cannot be asked */
@@ -78,6 +81,8 @@ export class MirrorSessions {
   #byClient: LRUCache<string, Session>;
   readonly #byConnection = new WeakMap<Socket, ConnectionMemory>();
   readonly #shared: SharedSessions | undefined;
+  /** Clients that have requested indices by plain names. */
+  readonly #plain: LRUCache<string, true>;
   /** Since when each suite has had its current publication. */
   readonly #current = new Map<string, { readonly id: string; readonly sinceMs: number }>();
 
@@ -95,6 +100,7 @@ export class MirrorSessions {
   ) {
     this.#clock = clock;
     this.#shared = shared;
+    this.#plain = new LRUCache({ max: limits.maxMirrorSessions });
     this.#byClient = new LRUCache({ max: limits.maxMirrorSessions });
     this.configure(limits, behindProxy);
   }
@@ -178,6 +184,7 @@ export class MirrorSessions {
     const nowMs = this.#clock();
     const session = memory?.sessions.get(suiteKey) ?? this.#byClient.get(`${client} ${suiteKey}`);
     if (session === undefined) return undefined;
+    if (this.#shared !== undefined) this.#plain.set(client, true);
     if (nowMs - session.usedMs > this.#idleMs || nowMs - session.beganMs > this.#sessionMs) return undefined;
     session.usedMs = nowMs;
     if (this.#shared !== undefined && nowMs - session.toldMs > this.#idleMs * extendedAfter) {
@@ -208,9 +215,25 @@ export class MirrorSessions {
     const { sinceMs } = known?.id === currentId ? known : { sinceMs: nowMs };
     if (known?.id !== currentId) this.#current.set(suiteKey, { id: currentId, sinceMs });
     const relevantMs = file === undefined ? this.#sessionMs : pairMs;
+    const key = `${client} ${suiteKey}`;
     // Whoever keeps a connection to this server has not been elsewhere.
-    if (nowMs - sinceMs > relevantMs || memory?.sessions.has(suiteKey) === true) return undefined;
-    return this.#learnFrom(shared, `${client} ${suiteKey}`);
+    const mustAsk = nowMs - sinceMs <= relevantMs && memory?.sessions.has(suiteKey) !== true;
+    // The next request of this client may come to another server before that could know of the session.
+    const mustTell = file !== undefined && this.#plain.has(client);
+    if (!mustAsk && !mustTell) return undefined;
+    return this.#exchange(shared, key, {
+      mustAsk,
+      told: mustTell ? { id: currentId, file, isPaired: false, beganMs: nowMs } : undefined,
+    });
+  }
+
+  async #exchange(
+    shared: SharedSessions,
+    key: string,
+    { mustAsk, told }: { readonly mustAsk: boolean; readonly told: SharedSession | undefined },
+  ): Promise<void> {
+    if (mustAsk) await this.#learnFrom(shared, key);
+    if (told !== undefined) await shared.set(key, told, this.#idleMs);
   }
 
   async #learnFrom(shared: SharedSessions, key: string): Promise<void> {
@@ -224,7 +247,7 @@ export class MirrorSessions {
 
   #tell(key: string, session: Session): void {
     const { id, file, isPaired, beganMs } = session;
-    this.#shared?.set(key, { id, file, isPaired, beganMs }, this.#idleMs);
+    void this.#shared?.set(key, { id, file, isPaired, beganMs }, this.#idleMs);
   }
 
   /** Identifies a client across connections. */

@@ -1,5 +1,5 @@
 // Three replicas behind HAProxy, with clients and builders, to which every failure happens once. The long form:
-//   FLEET_RUN=full npm run test:system -- test/system/cluster.test.ts
+//   FLEET_RUN=full FLEET_SEED=1 FLEET_PLAIN_NAMES=yes npm run test:system -- test/system/cluster.test.ts
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,25 +24,26 @@ const usual = {
   seed: Number(process.env.FLEET_SEED ?? 11),
   webapiUrl: inject("webapiUrl"),
   ...(isFull
-    ? { rawClients: 50, aptClients: 5, pauseSeconds: 60, outageSeconds: 8, seconds: 120 }
-    : { rawClients: 8, aptClients: 3, pauseSeconds: 7, outageSeconds: 3, seconds: 0 }),
+    ? { rawClients: 50, aptClients: 5, pauseSeconds: 60, outageSeconds: 8, seconds: 120, maxLeaseChangeSeconds: 10 }
+    : { rawClients: 8, aptClients: 2, pauseSeconds: 7, outageSeconds: 3, seconds: 0, maxLeaseChangeSeconds: 20 }),
+  usesPlainNames: process.env.FLEET_PLAIN_NAMES === "yes",
 };
+/** Two of the failures have a twin that costs as much time and shows little more. */
+const failures = fleetFailures.filter((failure) => isFull || !/follower|restart/.test(failure));
 
 async function expectNoViolation(options: FleetRunOptions): Promise<void> {
   const { findings, rows, work } = await runFleet(options);
   process.stderr.write(`fleet: ${rows.map(([what, count]) => `${what} ${count}`).join("; ")}\n`);
   expect(findings.violations, `see ${work}`).toEqual([]);
   expect(findings.counts.get("recoveries")).toBeGreaterThanOrEqual(options.failures.length);
-  for (const what of ["publications seen", "publications read by hash", "publications read by plain names"])
+  for (const what of ["publications seen", "publications read by hash", "acknowledged uploads", "updates with apt"])
     expect(findings.counts.get(what), what).toBeGreaterThan(2);
-  expect(findings.counts.get("acknowledged uploads")).toBeGreaterThan(2);
-  expect(findings.counts.get("updates with apt")).toBeGreaterThan(2);
 }
 
 test("whatever fails, clients of a fleet see no error, and all replicas are equal in the end", {
   timeout: runTimeoutMs,
 }, async () => {
-  await expectNoViolation({ ...usual, failures: fleetFailures });
+  await expectNoViolation({ ...usual, failures });
 });
 
 test("Sentinel replaces a Valkey that dies, and clients of the fleet see no error", {
