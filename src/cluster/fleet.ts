@@ -6,7 +6,6 @@ import type { Log } from "../base/log.ts";
 import { repeat } from "../base/repeat.ts";
 import { RepeatedFailures } from "../base/repeated-failures.ts";
 import type { Secret } from "../base/secret.ts";
-import { withResolvers } from "../base/with-resolvers.ts";
 import {
   acknowledgementChannel,
   announcementChannel,
@@ -88,7 +87,6 @@ export class Fleet implements FleetOfRepository {
   /** When past publications are exchanged again, by `performance.now()`. */
   #pastDueMs = 0;
   #isExchanging = false;
-  readonly #waitingForServing: (() => void)[] = [];
   #waitingForHeard: ((heard: Heard) => void)[] = [];
 
   constructor(options: FleetOptions) {
@@ -189,10 +187,10 @@ export class Fleet implements FleetOfRepository {
    * tree before would delay it.
    */
   async caughtUp(): Promise<void> {
-    if (this.#isServing || !this.valkey.isConnected) return;
-    const { promise, resolve } = withResolvers<void>();
-    this.#waitingForServing.push(resolve);
-    await endsWithin(promise, maxCatchUpMs);
+    if (!this.valkey.isConnected) return;
+    // An earlier answer may be from before the repository was added.
+    const synced = this.#beatAfterNow().then((heard) => this.#sync(heard));
+    await endsWithin(synced, maxCatchUpMs);
   }
 
   /** Lets others publish, for example because this server is about to stop. */
@@ -338,7 +336,6 @@ export class Fleet implements FleetOfRepository {
       if (this.#isReady && performance.now() >= this.#pastDueMs) this.#exchangePast();
       const isNews = !this.#isServing;
       this.#isServing = true;
-      for (const resolve of this.#waitingForServing.splice(0)) resolve();
       this.#failures.succeeded("sync");
       if (isNews || !this.#isReady) setImmediate(() => void this.#beatAfterNow().catch(() => undefined));
     } catch (thrown) {
