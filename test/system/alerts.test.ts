@@ -244,7 +244,7 @@ test.concurrent("lease changes, replica behind, Valkey away, Valkey errors and n
   expect,
   onTestFinished,
 }) => {
-  const redis = new Redis(valkey.port, "127.0.0.1");
+  const redis = new Redis(valkey.port, "127.0.0.1").on("error", () => undefined);
   onTestFinished(() => redis.disconnect());
   const prefix = "{tahoe-apt:alerts}:";
   const changes = () => value("replica", "tahoe_apt_cluster_lease_changes_total");
