@@ -124,9 +124,9 @@ export class ServedSuite {
     return !this.#unpublished.isEmpty;
   }
 
-  /** Whether there are changes at or below a path that are not published. */
-  hasChangesWithin(path: TreePath): boolean {
-    return this.#unpublished.has(path);
+  /** @see UnpublishedChanges.waitingWithin */
+  changesWaitingWithin(path: TreePath): () => boolean {
+    return this.#unpublished.waitingWithin(path);
   }
 
   /**

@@ -63,15 +63,16 @@ export class SuitePublisher {
     this.#scheduled.set(name, setTimeout(publish, collectMs));
   }
 
-  /** Publishes a suite until no changes at or below a path are left. @throws what building and storing throw */
+  /** Publishes a suite until the present changes at or below a path are published. @throws what building and storing throw */
   async publish(name: Suite, path: TreePath): Promise<PublishedFiles> {
     let [added, removed]: [readonly TreePath[], readonly TreePath[]] = [[], []];
+    const areWaiting = this.#options.suites.get(name)?.changesWaitingWithin(path);
     do {
       const attempt = (await this.#requests.request(suitePath(name))).get(name);
       if (attempt?.failure !== undefined) throw attempt.failure;
       added = added.concat(attempt?.added ?? []);
       removed = removed.concat(attempt?.removed ?? []);
-    } while (this.#options.suites.get(name)?.hasChangesWithin(path) === true);
+    } while (areWaiting?.() === true);
     return { added, removed };
   }
 

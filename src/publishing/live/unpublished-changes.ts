@@ -32,10 +32,17 @@ export class UnpublishedChanges {
     return this.#batch.length === 0 && this.#waiting.size === 0;
   }
 
-  /** Whether there are changes at or below a path. */
-  has(path: TreePath): boolean {
-    const isThere = (change: FileChange) => isWithin(change.path, path);
-    return this.#batch.some(isThere) || [...this.#waiting.values()].some((changes) => changes.some(isThere));
+  /**
+   * Remembers the changes at or below a path that wait now. Later ones do not count: where builders upload all the time,
+   * there are always some.
+   * @returns a function that tells, between publications, whether any of them still waits
+   */
+  waitingWithin(path: TreePath): () => boolean {
+    const last = [...this.#waiting].flatMap(([builder, changes]) => {
+      const change = changes.findLast((each) => isWithin(each.path, path));
+      return change === undefined ? [] : [{ builder, change }];
+    });
+    return () => last.some(({ builder, change }) => this.#waiting.get(builder)?.includes(change) === true);
   }
 
   add(changes: readonly FileChange[]): void {

@@ -21,10 +21,24 @@ test("a builder with one change does not wait for thousands of changes of anothe
   const changes = limitedTo(10);
   changes.add(Array.from({ length: 5000 }, (_, n) => aChange("mallory", n)));
   changes.add([aChange("alice", 1), aChange("bob", 1)]);
+  const isWaiting = ["alice", "mallory"].map((builder) => changes.waitingWithin(parseTreePath(`${place}/${builder}`)));
   expect(pathsOf(changes.next(false))).toEqual(expect.arrayContaining(["alice/p1.deb", "bob/p1.deb"]));
   changes.done();
-  expect(changes.has(parseTreePath(`${place}/alice`))).toBe(false);
-  expect(changes.has(parseTreePath(`${place}/mallory`))).toBe(true);
+  expect(isWaiting.map((is) => is())).toEqual([false, true]);
+});
+
+test("whoever waits for the changes of now does not wait for those that come later, again and again", () => {
+  const changes = limitedTo(2);
+  changes.add([1, 2, 3].map((n) => aChange("alice", n)));
+  const isWaiting = changes.waitingWithin(parseTreePath(place));
+  const seen = [4, 5].map((n) => {
+    changes.next(false);
+    changes.add([aChange("alice", n), aChange("bob", n)]);
+    changes.done();
+    return isWaiting();
+  });
+  expect(seen).toEqual([true, false]);
+  expect(changes.isEmpty).toBe(false);
 });
 
 test("changes that could not be published are returned again, before other changes", () => {
