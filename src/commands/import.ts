@@ -17,15 +17,9 @@ import type { Bundle, PingAddress } from "../client/bundle.ts";
 import { parsePingUrl, readBundle } from "../client/bundle.ts";
 import { plannedFolderTarget, withFolderTarget } from "../client/import/folder-target.ts";
 import { GridTarget } from "../client/import/grid-target.ts";
-import type {
-  ImportEnvironment,
-  ImportedPackage,
-  ImportObserver,
-  ImportOptions,
-  ImportOutcome,
-  ImportStep,
-} from "../client/import/import.ts";
+import type { ImportEnvironment, ImportObserver, ImportOptions } from "../client/import/import.ts";
 import { importRepository } from "../client/import/import.ts";
+import type { ImportedPackage, ImportOutcome, ImportStep } from "../client/import/import-outcome.ts";
 import type { ImportTarget } from "../client/import/import-target.ts";
 import type { PackageSelection, SuiteChoice } from "../client/import/wanted-packages.ts";
 import { rejectRevokedBundle } from "../client/ping-client.ts";

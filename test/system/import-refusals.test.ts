@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished, test } from "vitest";
 import { rootPath } from "../../src/base/names.ts";
 import { formatBundle } from "../../src/client/bundle.ts";
-import type { ImportOutcome } from "../../src/client/import/import.ts";
+import type { ImportOutcome } from "../../src/client/import/import-outcome.ts";
 import { startGrid } from "../../src/local/grid/grid.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";

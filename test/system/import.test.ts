@@ -17,7 +17,7 @@ import { gunzipSync } from "node:zlib";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { parseTreePath, rootPath } from "../../src/base/names.ts";
-import type { ImportOutcome } from "../../src/client/import/import.ts";
+import type { ImportOutcome } from "../../src/client/import/import-outcome.ts";
 import { AptRoot } from "../support/apt.ts";
 import { CommandLine, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
