@@ -229,7 +229,8 @@ test("flat repositories have the same names in pings, on the page, in metrics an
   }
   expect(texts[0]).toMatch(/<th scope="row"><a [^>]*>\.\/extras\/<\/a>/);
   expect(texts[1]).toMatch(/<th scope="row"><a [^>]*>\.\/<\/a>/);
-  expect(texts[6]).toContain('<td class="path">extras/bad.deb</td>');
+  // Long paths may break after each slash.
+  expect(texts[6]?.replaceAll("<wbr>", "")).toContain('<td class="path">extras/bad.deb</td>');
   expect(texts[8]).toContain("./extras/");
   for (const name of ["InRelease", "Packages.xz", "c.deb", "pool/"]) expect(texts[9]).toContain(`>${name}</a>`);
   const extras = (await ask("GET", "/debian/extras/", { accept: "text/html" })).body.toString();
