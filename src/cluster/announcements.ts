@@ -3,6 +3,7 @@
 import { z } from "zod";
 import type { CurrentState } from "./current.ts";
 import { currentState } from "./current.ts";
+import { parsedJson } from "./parsed-json.ts";
 
 const announcement = z.object({
   kind: z.enum(["prepare", "commit"]),
@@ -33,14 +34,8 @@ export const announcementText = (kind: Announcement["kind"], state: string, curr
   JSON.stringify({ kind, state, current, from } satisfies Announcement);
 
 /** @returns undefined for a message of another form, which a newer version of the program may have sent */
-export const parseAnnouncement = (message: Buffer): Announcement | undefined => parsed(announcement, message);
+export const parseAnnouncement = (message: Buffer): Announcement | undefined =>
+  parsedJson(announcement, message.toString());
 /** @returns undefined for a message of another form */
-export const parseAcknowledgement = (message: Buffer): Acknowledgement | undefined => parsed(acknowledgement, message);
-
-function parsed<Value>(schema: z.ZodType<Value>, message: Buffer): Value | undefined {
-  try {
-    return schema.parse(JSON.parse(message.toString()));
-  } catch {
-    return undefined;
-  }
-}
+export const parseAcknowledgement = (message: Buffer): Acknowledgement | undefined =>
+  parsedJson(acknowledgement, message.toString());

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { parseSuiteOrFlat } from "../base/names.ts";
 import { parsedBy } from "../base/parsed-by.ts";
+import { parsedJson } from "./parsed-json.ts";
 
 const suite = parsedBy(parseSuiteOrFlat);
 const integer = z.number().int().nonnegative();
@@ -33,13 +34,7 @@ export type CurrentPublication = z.infer<typeof publication>;
 export type CurrentState = z.infer<typeof currentState>;
 
 /** @returns undefined for text of another form, which a newer version of the program may have written */
-export function parseCurrent(text: string): CurrentState | undefined {
-  try {
-    return currentState.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
-}
+export const parseCurrent = (text: string): CurrentState | undefined => parsedJson(currentState, text);
 
 /** The greater of two is the later one. A suite is taken out of service after its last publication. */
 export const orderOf = (current: { readonly kind: CurrentState["kind"]; readonly dateSeconds: number }): number =>

@@ -39,9 +39,6 @@ export interface FleetOptions {
   readonly now: () => number;
 }
 
-/** How often past publications are exchanged, in ms. What nobody renews, Valkey forgets after a day. */
-const pastMs = 3600 * 1000;
-const pastRetryMs = 10_000;
 /** What metrics show. */
 interface ObservedFleet {
   readonly isConnected: boolean;
@@ -55,6 +52,9 @@ interface ObservedFleet {
   }[];
 }
 
+/** How often past publications are exchanged, in ms. What nobody renews, Valkey forgets after a day. */
+const pastMs = 3600 * 1000;
+const pastRetryMs = 10_000;
 /** How long a server waits for the publications of the others before it reads the tree, in ms. */
 const maxCatchUpMs = 30_000;
 /** How long after the last answer of Valkey this replica may be behind the others, in ms. */
@@ -165,9 +165,7 @@ export class Fleet implements FleetOfRepository {
     await Promise.all([
       valkey.subscribe(announcementChannel, (message) => this.#noteAnnouncement(message)),
       valkey.subscribe(acknowledgementChannel(this.id), (message) => this.#noteAcknowledgement(message)),
-      valkey.subscribe(snapshotChannel, (message) =>
-        this.#followSnapshots(({ stateName }) => stateName === message.toString()),
-      ),
+      valkey.subscribe(snapshotChannel, (message) => this.#followSnapshots(this.#publicationsOf(message.toString()))),
       valkey.subscribe(pingChannel, (message) => this.#notePing(message)),
       valkey.subscribe(answerChannel(this.id), (message) => this.#noteAnswer(message)),
     ]);
@@ -332,7 +330,7 @@ export class Fleet implements FleetOfRepository {
         for (const each of this.#publications()) await each.takeRecent();
         this.#isReady = true;
       }
-      this.#followSnapshots(() => true);
+      this.#followSnapshots(this.#publications());
       if (this.#isReady && performance.now() >= this.#pastDueMs) this.#exchangePast();
       const isNews = !this.#isServing;
       this.#isServing = true;
@@ -354,10 +352,14 @@ export class Fleet implements FleetOfRepository {
     return [...this.#repositories.values()].flatMap((repository) => [...repository.publications()]);
   }
 
+  /** The publications that are kept under a name; none if this replica does not serve that repository. */
+  #publicationsOf(state: string): readonly ReplicatedPublications[] {
+    return this.#publications().filter(({ stateName }) => stateName === state);
+  }
+
   /** Executes the commands of other replicas about pins and rollbacks. */
-  #followSnapshots(isMeant: (publications: ReplicatedPublications) => boolean): void {
-    for (const each of this.#publications()) {
-      if (!isMeant(each)) continue;
+  #followSnapshots(publications: readonly ReplicatedPublications[]): void {
+    for (const each of publications) {
       each.snapshots?.follow().then(
         () => this.#failures.succeeded("snapshots"),
         (thrown: unknown) => {
@@ -404,15 +406,13 @@ export class Fleet implements FleetOfRepository {
   #noteAnnouncement(message: Buffer): void {
     const announcement = parseAnnouncement(message);
     if (announcement === undefined) return;
-    for (const each of this.#publications())
-      if (each.stateName === announcement.state) void each.noteAnnouncement(announcement);
+    for (const each of this.#publicationsOf(announcement.state)) void each.noteAnnouncement(announcement);
   }
 
   #noteAcknowledgement(message: Buffer): void {
     const acknowledgement = parseAcknowledgement(message);
     if (acknowledgement === undefined) return;
-    for (const each of this.#publications())
-      if (each.stateName === acknowledgement.state) each.noteAcknowledgement(acknowledgement);
+    for (const each of this.#publicationsOf(acknowledgement.state)) each.noteAcknowledgement(acknowledgement);
   }
 
   #notePing(message: Buffer): void {

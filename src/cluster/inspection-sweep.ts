@@ -1,6 +1,7 @@
 // Keeps in Valkey what this server knows of the files of its tree: also after Valkey was away, or has lost everything.
 import { forEachConcurrent } from "../base/for-each-concurrent.ts";
 import { repeat } from "../base/repeat.ts";
+import { SerialQueue } from "../base/serial-queue.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { LocalInspection, LocalInspections } from "../catalog/local-inspections.ts";
 import type { FleetInspections } from "./inspections.ts";
@@ -25,7 +26,7 @@ export interface InspectionSweepOptions {
 export class InspectionSweep {
   readonly #options: InspectionSweepOptions;
   readonly #yieldNow = yieldToEventLoop();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #queue = new SerialQueue();
 
   constructor(options: InspectionSweepOptions) {
     this.#options = options;
@@ -39,9 +40,7 @@ export class InspectionSweep {
 
   /** @returns how many inspections Valkey lacked @throws ValkeyUnavailable */
   async run(): Promise<number> {
-    const run = this.#last.then(() => this.#run());
-    this.#last = run.catch(() => undefined);
-    return await run;
+    return await this.#queue.run(() => this.#run());
   }
 
   async #run(): Promise<number> {

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { StateName } from "../base/names.ts";
 import type { CurrentState } from "./current.ts";
 import { orderOf, parseCurrent } from "./current.ts";
+import { parsedJson } from "./parsed-json.ts";
 import { beatScript, releaseScript } from "./scripts.ts";
 import type { Valkey } from "./valkey.ts";
 
@@ -113,11 +114,8 @@ export async function release(valkey: Valkey, id: string, repositories: readonly
 /** A member of a newer version may describe itself in another form: then nothing is known of it. */
 function memberIn(text: string): Member | undefined {
   const [toldMs, json] = parted(text);
-  try {
-    return { ...description.parse(JSON.parse(json)), toldMs: Number(toldMs) };
-  } catch {
-    return undefined;
-  }
+  const told = parsedJson(description, json);
+  return told && { ...told, toldMs: Number(toldMs) };
 }
 
 const currentIn = (text: string): CurrentState | undefined => parseCurrent(parted(text)[1]);

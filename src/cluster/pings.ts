@@ -1,6 +1,7 @@
 // Pings of one repository: any replica receives them, all look at the path, and the publisher answers when the change
 // is published. A note in Valkey makes sure that a ping is not lost with the publisher.
 import { randomUUID } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { abortable } from "../base/abort.ts";
 import type { ErrorCode } from "../base/error-codes.ts";
@@ -10,6 +11,7 @@ import type { TreePath } from "../base/names.ts";
 import { parseTreePath } from "../base/names.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { PingOutcome } from "../publishing/served-repository.ts";
+import { parsedJson } from "./parsed-json.ts";
 import { keys } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import type { Valkey } from "./valkey.ts";
@@ -66,8 +68,8 @@ export const pingChannel = "ping";
 /** @param id of the replica that has received the ping */
 export const answerChannel = (id: string): string => `answer:${id}`;
 
-export const parsePing = (bytes: Buffer): PingMessage | undefined => parsed(message, bytes);
-export const parseAnswer = (bytes: Buffer): AnswerMessage | undefined => parsed(answerMessage, bytes);
+export const parsePing = (bytes: Buffer): PingMessage | undefined => parsedJson(message, bytes.toString());
+export const parseAnswer = (bytes: Buffer): AnswerMessage | undefined => parsedJson(answerMessage, bytes.toString());
 
 export class ReplicatedPings {
   readonly #options: PingsOptions;
@@ -77,7 +79,7 @@ export class ReplicatedPings {
   /** The pings that this replica answers. */
   readonly #answering = new Set<string>();
   /** The last answers, sealed. */
-  readonly #answers = new Map<string, string>();
+  readonly #answers = new LRUCache<string, string>({ max: maxAnswers });
   readonly #stopping = new AbortController();
 
   constructor(options: PingsOptions) {
@@ -191,7 +193,7 @@ export class ReplicatedPings {
 
   async #sendAnswer({ ping, from }: Pick<PingMessage, "ping" | "from">, answer: string): Promise<void> {
     const { valkey, repository } = this.#options;
-    this.#remember(ping, answer);
+    this.#answers.set(ping, answer);
     const text = JSON.stringify({ repository, ping, answer } satisfies AnswerMessage);
     await valkey.run((redis) =>
       Promise.all([
@@ -219,26 +221,11 @@ export class ReplicatedPings {
     return this.#sealed(ping, JSON.stringify(answer));
   }
 
-  #remember(ping: string, answer: string): void {
-    this.#answers.set(ping, answer);
-    const [oldest] = this.#answers.keys();
-    if (this.#answers.size > maxAnswers && oldest !== undefined) this.#answers.delete(oldest);
-  }
-
   #sealed(ping: string, text: string): string {
     return this.#options.sealing.seal(`ping ${ping}`, Buffer.from(text)).toString("base64");
   }
 
   #opened(ping: string, sealed: string): string | undefined {
     return this.#options.sealing.open(`ping ${ping}`, Buffer.from(sealed, "base64"))?.toString();
-  }
-}
-
-/** @returns undefined for a message of another form, which a newer version of the program may have sent */
-function parsed<Value>(schema: z.ZodType<Value>, bytes: Buffer): Value | undefined {
-  try {
-    return schema.parse(JSON.parse(bytes.toString()));
-  } catch {
-    return undefined;
   }
 }

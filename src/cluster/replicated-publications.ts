@@ -4,6 +4,7 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { StateName, Suite } from "../base/names.ts";
 import { SerialQueue } from "../base/serial-queue.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import type { Replicas } from "../publishing/build/replicas.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { Manifest } from "../publishing/store/publication.ts";
@@ -161,10 +162,7 @@ export class ReplicatedPublications implements Replicas {
   async #announce(current: CurrentState, serve: () => Promise<void>): Promise<void> {
     const { fleet, log } = this.#options;
     const { suite } = current;
-    let end: () => void = () => undefined;
-    const ended = new Promise<void>((resolve) => {
-      end = resolve;
-    });
+    const { promise: ended, resolve: end } = withResolvers<void>();
     const commit: Commit = {
       suite,
       order: orderText(current),

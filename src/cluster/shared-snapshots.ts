@@ -5,8 +5,10 @@ import { z } from "zod";
 import type { Suite } from "../base/names.ts";
 import { parseSuiteOrFlat } from "../base/names.ts";
 import { parsedBy } from "../base/parsed-by.ts";
+import { SerialQueue } from "../base/serial-queue.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { SharedSnapshots } from "../publishing/live/snapshot-control.ts";
+import { parsedJson } from "./parsed-json.ts";
 import { keys } from "./scripts.ts";
 import type { Valkey } from "./valkey.ts";
 import { ValkeyUnavailable } from "./valkey.ts";
@@ -37,8 +39,7 @@ const lookEveryMs = 50;
 export class ReplicatedSnapshots implements SharedSnapshots {
   readonly #options: ReplicatedSnapshotsOptions;
   readonly #key: string;
-  /** Runs one after the other. */
-  #following: Promise<void> = Promise.resolve();
+  readonly #queue = new SerialQueue();
 
   constructor(options: ReplicatedSnapshotsOptions) {
     this.#options = options;
@@ -64,9 +65,7 @@ export class ReplicatedSnapshots implements SharedSnapshots {
 
   /** Does what the commands in Valkey say. @throws ValkeyUnavailable, and errors of publishing */
   async follow(): Promise<void> {
-    const followed = this.#following.then(() => this.#follow());
-    this.#following = followed.catch(() => undefined);
-    await followed;
+    await this.#queue.run(() => this.#follow());
   }
 
   /** Tells Valkey what it does not know, perhaps because it has lost everything. @throws ValkeyUnavailable */
@@ -82,7 +81,7 @@ export class ReplicatedSnapshots implements SharedSnapshots {
   async #follow(): Promise<void> {
     const { valkey, repository } = this.#options;
     for (const text of await valkey.run((redis) => redis.hvals(this.#key))) {
-      const said = parsed(text);
+      const said = parsedJson(command, text);
       if (said === undefined) continue;
       const id = said.id ?? undefined;
       if (said.kind === "pin") await repository.snapshotControl.followPin(said.suite, said.name, id);
@@ -103,12 +102,3 @@ export class ReplicatedSnapshots implements SharedSnapshots {
 
 const fieldOf = (said: SnapshotCommand): string =>
   said.kind === "pin" ? `pin ${said.suite} ${said.name}` : `rollback ${said.suite}`;
-
-/** @returns undefined for text of another form, which a newer version of the program may have written */
-function parsed(text: string): SnapshotCommand | undefined {
-  try {
-    return command.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
-}
