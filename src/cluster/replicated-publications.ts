@@ -85,6 +85,9 @@ const servedMsOf = (state: CurrentState): number => (state.kind === "publication
 const momentOf = (state: CurrentState): string =>
   state.kind === "publication" ? state.id : publicationId(Math.floor(state.withdrawnMs / 1000));
 
+/** The field of a state among those that are kept, as the scripts write it. */
+const keptFieldOf = (state: CurrentState): string => `${state.suite} ${orderText(state)}`;
+
 export class ReplicatedPublications implements Replicas {
   readonly stateName: StateName;
   /** Undefined until the repository is attached. */
@@ -286,43 +289,60 @@ export class ReplicatedPublications implements Replicas {
    */
   async exchangePast(): Promise<void> {
     const { isPublisher } = this;
-    const { valkey } = this.#options;
-    const [repository, publications] = [this.#repository, this.#publications];
-    if (repository === undefined || publications === undefined) return;
+    const repository = this.#repository;
+    if (repository === undefined) return;
     const { store } = repository;
-    const name = valkey.prefix + keys.kept(this.stateName);
     await this.snapshots?.offer();
     if (isPublisher) await this.firstOwners?.offer();
-    const known = await this.#keptInValkey(name);
-    for (const [suite, id] of Array.from(store.ids())) {
-      const states = known.get(suite) ?? [];
-      if (states.some((state) => state.kind === "publication" && state.id === id)) continue;
-      const manifest = store.get(suite, id);
-      if (manifest === undefined) continue;
-      const current = await publications.push(manifest, store.servedSince(suite, id) * 1000);
-      await valkey.run((redis) => redis.hset(name, `${suite} ${orderText(current)}`, JSON.stringify(current)));
-    }
+    const known = await this.#keptInValkey();
+    await this.#pushUnknown(known);
     const oldestMs = Date.now() - repository.keepSeconds * 1000;
     for (const [suite, states] of known) {
       const pinned = new Set([...store.pins.all()].filter((pin) => pin.suite === suite).map(({ id }) => id));
       for (const [index, state] of states.entries()) {
         const next = states[index + 1];
         if (next === undefined) continue;
-        const supersededMs = servedMsOf(next);
-        const isKept = supersededMs > oldestMs || (state.kind === "publication" && pinned.has(state.id));
-        if (!isKept && isPublisher) await valkey.run((redis) => redis.hdel(name, `${suite} ${orderText(state)}`));
+        const isKept = servedMsOf(next) > oldestMs || (state.kind === "publication" && pinned.has(state.id));
+        if (!isKept && isPublisher) await this.#forgetKept(state);
         if (!isKept || state.kind === "withdrawal") continue;
-        if (store.has(suite, state.id)) {
-          const manifest = isPublisher ? store.get(suite, state.id) : undefined;
-          // The patches of an older publication are not kept: then it is another manifest.
-          const renewed = manifest && (await publications.push(manifest, state.servedMs));
-          if (renewed !== undefined && renewed.digest !== state.digest)
-            await valkey.run((redis) => redis.hset(name, `${suite} ${orderText(renewed)}`, JSON.stringify(renewed)));
-          continue;
-        }
-        await this.#takePast(state, next);
+        if (!store.has(suite, state.id)) await this.#takePast(state, next);
+        else if (isPublisher) await this.#renewPast(state);
       }
     }
+  }
+
+  /** Stores the publications that Valkey does not know. */
+  async #pushUnknown(known: ReadonlyMap<Suite, readonly CurrentState[]>): Promise<void> {
+    const [store, publications] = [this.#repository?.store, this.#publications];
+    if (store === undefined || publications === undefined) return;
+    for (const [suite, id] of Array.from(store.ids())) {
+      const states = known.get(suite) ?? [];
+      if (states.some((state) => state.kind === "publication" && state.id === id)) continue;
+      const manifest = store.get(suite, id);
+      if (manifest !== undefined)
+        await this.#noteKept(await publications.push(manifest, store.servedSince(suite, id) * 1000));
+    }
+  }
+
+  /** Keeps a past publication in Valkey for another while. */
+  async #renewPast(past: CurrentPublication): Promise<void> {
+    const manifest = this.#repository?.store.get(past.suite, past.id);
+    const renewed = manifest && (await this.#publications?.push(manifest, past.servedMs));
+    // The patches of an older publication are not kept: then it is another manifest.
+    if (renewed !== undefined && renewed.digest !== past.digest) await this.#noteKept(renewed);
+  }
+
+  async #noteKept(state: CurrentState): Promise<void> {
+    const { valkey } = this.#options;
+    await valkey.run((redis) => redis.hset(this.#keptKey, keptFieldOf(state), JSON.stringify(state)));
+  }
+
+  async #forgetKept(state: CurrentState): Promise<void> {
+    await this.#options.valkey.run((redis) => redis.hdel(this.#keptKey, keptFieldOf(state)));
+  }
+
+  get #keptKey(): string {
+    return this.#options.valkey.prefix + keys.kept(this.stateName);
   }
 
   /**
@@ -333,7 +353,7 @@ export class ReplicatedPublications implements Replicas {
     const store = this.#repository?.store;
     if (store === undefined) return;
     const sinceMs = Date.now() - recentMs;
-    for (const [suite, states] of await this.#keptInValkey(this.#options.valkey.prefix + keys.kept(this.stateName))) {
+    for (const [suite, states] of await this.#keptInValkey()) {
       for (const [index, state] of states.entries()) {
         const next = states[index + 1];
         if (next === undefined || state.kind === "withdrawal" || servedMsOf(next) < sinceMs) continue;
@@ -350,10 +370,10 @@ export class ReplicatedPublications implements Replicas {
   }
 
   /** All states of each suite, the earliest first. */
-  async #keptInValkey(name: string): Promise<ReadonlyMap<Suite, readonly CurrentState[]>> {
+  async #keptInValkey(): Promise<ReadonlyMap<Suite, readonly CurrentState[]>> {
     const { valkey } = this.#options;
     const bySuite = new Map<Suite, CurrentState[]>();
-    for (const text of await valkey.run((redis) => redis.hvals(name))) {
+    for (const text of await valkey.run((redis) => redis.hvals(this.#keptKey))) {
       const state = parseCurrent(text);
       if (state !== undefined) bySuite.set(state.suite, [...(bySuite.get(state.suite) ?? []), state]);
     }
