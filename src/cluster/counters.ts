@@ -1,12 +1,17 @@
 // Counts what clients do at all replicas together: failed logins, and pings of each token.
-import type { RateLimiterRes } from "rate-limiter-flexible";
-import { RateLimiterMemory, RateLimiterRedis } from "rate-limiter-flexible";
+import { createRequire } from "node:module";
+import type * as library from "rate-limiter-flexible";
 import type { Valkey } from "./valkey.ts";
+
+// The index of the package would also load the limiters for all other databases.
+const require = createRequire(import.meta.url);
+const RateLimiterMemory = require("rate-limiter-flexible/lib/RateLimiterMemory.js") as typeof library.RateLimiterMemory;
+const RateLimiterRedis = require("rate-limiter-flexible/lib/RateLimiterRedis.js") as typeof library.RateLimiterRedis;
 
 /** A counter in Valkey. While that is away, each replica counts for itself. */
 export class FleetCounter {
-  readonly #own: RateLimiterMemory;
-  readonly #shared: RateLimiterRedis;
+  readonly #own: library.RateLimiterMemory;
+  readonly #shared: library.RateLimiterRedis;
 
   /**
    * @param name distinguishes it from other counters
@@ -34,15 +39,15 @@ export class FleetCounter {
   }
 
   /** @throws RateLimiterRes beyond the limit */
-  async consume(key: string): Promise<RateLimiterRes> {
+  async consume(key: string): Promise<library.RateLimiterRes> {
     return await this.#shared.consume(key);
   }
 
-  async penalty(key: string): Promise<RateLimiterRes> {
+  async penalty(key: string): Promise<library.RateLimiterRes> {
     return await this.#shared.penalty(key);
   }
 
-  async get(key: string): Promise<RateLimiterRes | null> {
+  async get(key: string): Promise<library.RateLimiterRes | null> {
     return await this.#shared.get(key);
   }
 }
