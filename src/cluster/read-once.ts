@@ -34,6 +34,7 @@ export class ReadOnce {
   readonly #repositories = new Set<Pick<Repository, "localInspections" | "takeMarks">>();
   readonly #sweeps: InspectionSweep[] = [];
   readonly #stopping = new AbortController();
+  readonly #removeListener: () => void;
 
   constructor({ valkey, secret, repository, ...options }: ReadOnceOptions) {
     this.#valkey = valkey;
@@ -41,7 +42,7 @@ export class ReadOnce {
     this.#marks = new UntrustedMarks(valkey, sealing);
     this.#inspections = new FleetInspections({ valkey, sealing, marks: this.#marks, ...options });
     this.#marks.receive((marks) => void this.#take(marks));
-    valkey.onReady(() => void this.sweep());
+    this.#removeListener = valkey.onReady(() => void this.sweep());
   }
 
   /** For the examiners of the repositories of this tree. */
@@ -64,8 +65,10 @@ export class ReadOnce {
    */
   async start(): Promise<void> {
     const { promise: connected, resolve } = withResolvers<void>();
-    this.#valkey.onReady(resolve);
-    if (!(await endsWithin(connected, maxWaitMs))) return;
+    const removeListener = this.#valkey.onReady(resolve);
+    const isConnected = await endsWithin(connected, maxWaitMs);
+    removeListener();
+    if (!isConnected) return;
     await this.#take(await this.#marks.all().catch(() => []));
   }
 
@@ -78,6 +81,8 @@ export class ReadOnce {
 
   close(): void {
     this.#stopping.abort();
+    this.#removeListener();
+    this.#marks.close();
     this.#inspections.close();
   }
 

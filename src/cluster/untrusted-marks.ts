@@ -31,6 +31,7 @@ export class UntrustedMarks {
   readonly #unsent = new Map<string, Unsent>();
   readonly #key: string;
   readonly #channel: string;
+  readonly #removeListeners: (() => void)[] = [];
 
   constructor(valkey: Valkey, sealing: Sealing) {
     this.#valkey = valkey;
@@ -38,7 +39,7 @@ export class UntrustedMarks {
     const name = sealing.nameOf("untrusted");
     this.#key = `${valkey.prefix}untrusted:${name}`;
     this.#channel = `untrusted:${name}`;
-    valkey.onReady(() => void this.#sendAll());
+    this.#removeListeners.push(valkey.onReady(() => void this.#sendAll()));
   }
 
   /**
@@ -47,9 +48,12 @@ export class UntrustedMarks {
    */
   receive(take: (marks: readonly UntrustedMark[]) => void): void {
     void this.#valkey.subscribe(this.#channel, (message) => take(this.#opened(message)));
-    this.#valkey.onReady(() => {
-      void this.all().then(take, () => undefined);
-    });
+    const takeAll = () => void this.all().then(take, () => undefined);
+    this.#removeListeners.push(this.#valkey.onReady(takeAll));
+  }
+
+  close(): void {
+    for (const remove of this.#removeListeners) remove();
   }
 
   /** Returns every mark. @throws ValkeyUnavailable */

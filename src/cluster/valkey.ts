@@ -36,7 +36,9 @@ export class Valkey {
   readonly #commands: Redis | Cluster;
   readonly #subscriber: Redis | Cluster;
   readonly #log: Log;
+  /** By channel. */
   readonly #listeners = new Map<string, (message: Buffer) => void>();
+  readonly #readyListeners = new Set<() => void>();
   #isLogged = false;
   /** How many commands and connections have failed. */
   errors = 0;
@@ -51,12 +53,17 @@ export class Valkey {
     this.#subscriber = open(settings, { autoResubscribe: true });
     for (const connection of [this.#commands, this.#subscriber])
       connection.on("error", (thrown: unknown) => this.#noteError(thrown));
-    this.#commands.on("ready", () => this.#noteReady());
+    this.#commands.on("ready", () => {
+      this.#noteReady();
+      for (const listener of [...this.#readyListeners]) listener();
+    });
     this.#subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) =>
       this.#listeners.get(channel.toString())?.(message),
     );
     this.#subscriber.on("ready", () => {
       this.#heardMs = performance.now();
+      // ioredis resubscribes what was subscribed once; a first attempt without a connection is repeated here.
+      for (const name of this.#listeners.keys()) void this.#subscribed(name);
     });
     const channel = `test:${randomUUID()}`;
     void this.subscribe(channel, () => {
@@ -85,20 +92,25 @@ export class Valkey {
     }
   }
 
-  /** Calls a function at each connection, also at the present one. Its errors are its own affair. */
-  onReady(listener: () => void): void {
-    this.#commands.on("ready", listener);
+  /**
+   * Calls a function at each connection, also at the present one. Its errors are its own affair.
+   * @returns a function after which it is not called any more
+   */
+  onReady(listener: () => void): () => void {
+    this.#readyListeners.add(listener);
     if (this.isConnected) listener();
+    return () => void this.#readyListeners.delete(listener);
   }
 
   /** Receives the messages of a channel, also after the connection was lost and made again; those meanwhile are lost. */
   async subscribe(channel: string, listener: (message: Buffer) => void): Promise<void> {
     const name = this.prefix + channel;
     this.#listeners.set(name, listener);
-    const subscribed = () => this.#subscriber.subscribe(name).catch(() => undefined);
-    // ioredis resubscribes what was subscribed once; a first attempt without a connection is repeated here.
-    this.#subscriber.on("ready", () => void subscribed());
-    if (this.#subscriber.status === "ready") await subscribed();
+    if (this.#subscriber.status === "ready") await this.#subscribed(name);
+  }
+
+  async #subscribed(name: string): Promise<void> {
+    await this.#subscriber.subscribe(name).catch(() => undefined);
   }
 
   close(): void {

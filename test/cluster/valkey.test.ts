@@ -88,6 +88,30 @@ describe("the connection to Valkey", () => {
   });
 });
 
+describe("listeners of the connection", () => {
+  test("can be many, without a warning of Node.js, and all are called at each connection until they are removed", async () => {
+    const server = await started();
+    const valkey = connect(server);
+    await connected(valkey);
+    const warnings: Error[] = [];
+    const noteWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", noteWarning);
+    const calls = Array.from({ length: 20 }, () => 0);
+    const removals = calls.map((_, n) => valkey.onReady(() => (calls[n] = (calls[n] ?? 0) + 1)));
+    const received = new Set<number>();
+    await Promise.all(calls.map((_, n) => valkey.subscribe(`channel ${n}`, () => received.add(n))));
+    removals[0]?.();
+    await server.restart();
+    await vi.waitFor(() => expect(calls).toEqual([1, ...Array.from({ length: 19 }, () => 2)]), 10_000);
+    await vi.waitFor(async () => {
+      await Promise.all(calls.map((_, n) => valkey.run((redis) => redis.publish(`${valkey.prefix}channel ${n}`, ""))));
+      expect(received.size).toBe(20);
+    }, 10_000);
+    process.off("warning", noteWarning);
+    expect(warnings).toEqual([]);
+  });
+});
+
 describe("the address of Valkey", () => {
   test.each(["redis://localhost", "rediss://10.0.0.9:6380/2", "valkey://[::1]:6379", "redis+unix:///run/valkey.sock"])(
     "%s is accepted",
