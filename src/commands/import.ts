@@ -33,7 +33,7 @@ import { RemoteServer } from "../upstream/remote-server.ts";
 import type { RepositoryFiles } from "../upstream/repository-files.ts";
 import { argument, repeatable } from "./shared/arguments.ts";
 import { treeOf } from "./shared/run-curation.ts";
-import { print, printable, progressLine, warn, warnWaiting } from "./shared/terminal.ts";
+import { print, printable, showSteps, warn, warnWaiting } from "./shared/terminal.ts";
 
 const exitCodes: { readonly [Status in ImportOutcome["status"]]: number } = {
   live: 0,
@@ -341,19 +341,8 @@ const quietObserver: ImportObserver = { finished() {}, stored() {}, note() {}, w
 
 /** Prints lines on standard error, and, on a terminal, the progress. */
 function terminalObserver(): ImportObserver {
-  const showProgress = progressLine("importing");
-  let doneBytes = 0;
-  return {
-    stored(bytes, totalBytes) {
-      doneBytes += bytes;
-      showProgress(doneBytes, totalBytes);
-    },
-    finished(step, seconds) {
-      warn(`${stepTexts[step]} in ${seconds.toFixed(2)} s`);
-    },
-    note: warn,
-    waiting: warnWaiting,
-  };
+  const { progressed, ...shown } = showSteps("importing", stepTexts);
+  return { ...shown, stored: progressed };
 }
 
 async function printOutcome(

@@ -9,7 +9,7 @@ import type { PutObserver, PutOutcome, PutPackage } from "../client/upload/put.t
 import { put } from "../client/upload/put.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { withRequired } from "./shared/arguments.ts";
-import { progressLine, warn, warnWaiting } from "./shared/terminal.ts";
+import { showSteps, warn, warnWaiting } from "./shared/terminal.ts";
 
 const exitCodes: { readonly [Status in PutOutcome["status"]]: number } = {
   live: 0,
@@ -104,20 +104,8 @@ const stepTexts = { check: "checked", upload: "uploaded", link: "linked", ping: 
 
 /** Prints lines on standard error, and, on a terminal, the progress of the upload. */
 function terminalObserver(): PutObserver {
-  const showProgress = progressLine("uploading");
-  let doneBytes = 0;
-  return {
-    started() {},
-    uploaded(bytes, totalBytes) {
-      doneBytes += bytes;
-      showProgress(doneBytes, totalBytes);
-    },
-    finished(step, seconds) {
-      warn(`${stepTexts[step]} in ${seconds.toFixed(2)} s`);
-    },
-    note: warn,
-    waiting: warnWaiting,
-  };
+  const { progressed, ...shown } = showSteps("uploading", stepTexts);
+  return { ...shown, started() {}, uploaded: progressed };
 }
 
 function linesOf({ status, packages, problems }: PutOutcome, pinged: boolean): string {

@@ -1,25 +1,16 @@
 // What an import did, for its output.
 import type { ErrorCode } from "../../base/error-codes.ts";
+import type { PutPackage } from "../upload/put.ts";
 
 export type ImportStep = "read" | "compare" | "store" | "publish" | "ping";
 
 /** A package as APT identifies it, and what became of it. */
-export interface ImportedPackage {
-  readonly name: string;
-  readonly version: string;
-  /** `source` for a source package. */
-  readonly architecture: string;
-  readonly suite: string;
-  readonly component: string;
-  /** In the tree. */
-  readonly path: string;
+export interface ImportedPackage extends Omit<PutPackage, "state"> {
   /**
    * "live": APT sees it. "linked": it is in the tree, but the server has not confirmed that APT sees it. "planned": a
    * dry run. "rejected": it is not in the tree, or the server does not list it.
    */
   readonly state: "live" | "linked" | "planned" | "rejected";
-  /** Why it is rejected or not live. */
-  readonly reason?: string;
   /** The code of a rejection. */
   readonly code?: string;
 }

@@ -46,10 +46,11 @@ export interface PutPackage {
   readonly architecture: string;
   readonly suite: string;
   readonly component: string;
+  /** In the tree. */
   readonly path: string;
   /** "live": APT sees it. "linked": it is in the tree, but the server has not confirmed that APT sees it. */
   readonly state: "live" | "linked" | "rejected";
-  /** Why it is not live. */
+  /** Why it is rejected or not live. */
   readonly reason?: string;
 }
 

@@ -49,7 +49,7 @@ export async function ask(question: string, signal: AbortSignal): Promise<string
  * Shows progress in one line on standard error, which is updated in place and removed at the end. Shows nothing unless
  * standard error is a terminal.
  */
-export function progressLine(title: string): (doneBytes: number, totalBytes: number) => void {
+function progressLine(title: string): (doneBytes: number, totalBytes: number) => void {
   const terminal = process.stderr;
   const startedMs = performance.now();
   let shownMs = Number.NEGATIVE_INFINITY;
@@ -64,5 +64,23 @@ export function progressLine(title: string): (doneBytes: number, totalBytes: num
     const secondsLeft = (((nowMs - startedMs) / 1000) * (totalBytes - doneBytes)) / Math.max(1, doneBytes);
     const [done, total] = [doneBytes, totalBytes].map((bytes) => (bytes / mebibyte).toFixed(1));
     terminal.write(`${title} ${done}/${total} MiB, ${Math.ceil(secondsLeft)} s left`);
+  };
+}
+
+/** Shows on standard error when each step of a command has ended, and, on a terminal, the progress in bytes. */
+export function showSteps<Step extends string>(title: string, texts: Readonly<Record<Step, string>>) {
+  const showProgress = progressLine(title);
+  let doneBytes = 0;
+  return {
+    /** @param bytes more than before; negative if something begins again */
+    progressed: (bytes: number, totalBytes: number): void => {
+      doneBytes += bytes;
+      showProgress(doneBytes, totalBytes);
+    },
+    finished: (step: Step, seconds: number): void => {
+      warn(`${texts[step]} in ${seconds.toFixed(2)} s`);
+    },
+    note: warn,
+    waiting: warnWaiting,
   };
 }
