@@ -1,8 +1,7 @@
 // One run of chaos with three replicas behind HAProxy: each failure happens once, while clients read and builders publish.
 import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { parseTreePath } from "../../src/base/names.ts";
@@ -21,6 +20,8 @@ import { Acknowledged, build } from "./builders.ts";
 import { Findings, pause } from "./findings.ts";
 import { FleetReader } from "./fleet-reader.ts";
 import { Chance } from "./random.ts";
+import type { RunResult } from "./run-in-work.ts";
+import { runInWork } from "./run-in-work.ts";
 
 export interface FleetRunOptions {
   readonly seed: number;
@@ -55,13 +56,6 @@ export const fleetFailures = [
 ] as const;
 export type FleetFailure = (typeof fleetFailures)[number] | "kill the primary Valkey";
 
-export interface FleetResult {
-  readonly findings: Findings;
-  /** The directory with the logs; it is kept if there are violations. */
-  readonly work: string;
-  readonly rows: readonly (readonly [what: string, count: number | string])[];
-}
-
 const token = "a-token-for-the-run-of-a-fleet";
 const builderNames = ["alice", "bob", "carol"];
 const basePrefix = "base-";
@@ -70,16 +64,8 @@ const maxRecoveryMs = 60_000;
 const writeTimeoutMs = 20_000;
 const pollMs = 100;
 
-export async function runFleet(options: FleetRunOptions): Promise<FleetResult> {
-  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-fleet-"));
-  const run = await FleetRun.prepare(options, work);
-  try {
-    await run.go();
-  } finally {
-    await run.end();
-  }
-  if (run.findings.violations.length === 0) rmSync(work, { recursive: true, force: true });
-  return { findings: run.findings, work, rows: run.rows() };
+export async function runFleet(options: FleetRunOptions): Promise<RunResult> {
+  return await runInWork("fleet", (work) => FleetRun.prepare(options, work));
 }
 
 class FleetRun {

@@ -1,7 +1,6 @@
 // One run of chaos: a grid, a server, builders and clients, to which everything bad happens that a seed chooses.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fetch from "node-fetch";
 import { parseTreePath } from "../../src/base/names.ts";
@@ -17,6 +16,8 @@ import { FaultyGateway, gatewayFaults } from "./faulty-gateway.ts";
 import { Findings, pause } from "./findings.ts";
 import { Chance } from "./random.ts";
 import { RawClient } from "./raw-client.ts";
+import type { RunResult } from "./run-in-work.ts";
+import { runInWork } from "./run-in-work.ts";
 import { StorageGrid } from "./storage-grid.ts";
 
 export interface ChaosOptions {
@@ -30,14 +31,6 @@ export interface ChaosOptions {
   readonly livesPerWindow: number;
 }
 
-export interface ChaosResult {
-  readonly findings: Findings;
-  /** The directory with the server's log; it is kept if there are violations. */
-  readonly work: string;
-  /** Rows for people: what happened, and how often. */
-  readonly rows: readonly (readonly [what: string, count: number | string])[];
-}
-
 const builderNames = ["alice", "bob", "carol"];
 const token = "a-token-for-the-run-of-chaos";
 const stateMebibytes = 192;
@@ -46,16 +39,8 @@ const recoveryTimeoutMs = 120_000;
 /** How many uploads a calm waits for. */
 const uploadsInCalm = 2;
 
-export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
-  const work = mkdtempSync(join(tmpdir(), "tahoe-apt-chaos-"));
-  const run = await ChaosRun.prepare(options, work);
-  try {
-    await run.go();
-  } finally {
-    await run.end();
-  }
-  if (run.findings.violations.length === 0) rmSync(work, { recursive: true, force: true });
-  return { findings: run.findings, work, rows: run.rows() };
+export async function runChaos(options: ChaosOptions): Promise<RunResult> {
+  return await runInWork("chaos", (work) => ChaosRun.prepare(options, work));
 }
 
 class ChaosRun {

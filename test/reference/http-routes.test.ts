@@ -3,7 +3,6 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Router from "@koa/router";
-import { generateKey } from "openpgp";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { webRoutes } from "../../src/server/web-routes.ts";
 import { aDeb } from "../support/debs.ts";
@@ -11,6 +10,7 @@ import { readProjectFile } from "../support/project-files.ts";
 import { someRepositoryData } from "../support/repository-data.ts";
 import { aRepository } from "../support/served-repository.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
+import { aQuickKey } from "../support/signing-key.ts";
 import { startApp } from "../support/started-app.ts";
 import type { Example, Route } from "./http-routes.ts";
 import { apiResources, routes } from "./http-routes.ts";
@@ -55,15 +55,7 @@ beforeAll(async () => {
       files: { "./usr/share/doc/hello/changelog.Debian": "hello (1.0-1) sid; urgency=low\n" },
     }),
     "tree/README": "read me\n",
-    "key.asc": (
-      await generateKey({
-        userIDs: [{ name: "Tests" }],
-        curve: "ed25519Legacy",
-        subkeys: [],
-        format: "armored",
-        date: new Date(0),
-      })
-    ).privateKey,
+    "key.asc": await aQuickKey(),
     password: "a password for tests",
     token: "a-token-for-pings-in-tests",
     "metrics-token": "a-token-for-metrics",

@@ -6,40 +6,28 @@ import { setTimeout as sleep } from "node:timers/promises";
  * Runs some work and returns the longest time, in ms, between two ticks of a timer of one millisecond. On a busy
  * machine the value means little by itself: compare it with the same work done in another way.
  */
-export async function longestBlockMs(work: () => unknown): Promise<number> {
-  let longestMs = 0;
-  let lastMs = performance.now();
-  const look = () => {
-    longestMs = Math.max(longestMs, performance.now() - lastMs);
-    lastMs = performance.now();
-  };
-  const timer = setInterval(look, 1);
-  try {
-    await sleep(5);
-    longestMs = 0;
-    await work();
-    await sleep(1);
-    look();
-  } finally {
-    clearInterval(timer);
-  }
-  return longestMs;
-}
+export const longestBlockMs = (work: () => unknown): Promise<number> =>
+  longestBetweenTicks(() => performance.now(), work);
 
 /**
  * Runs some work and returns the longest time, in ms, that the main thread computed between two ticks of a timer of one
  * millisecond. It is CPU time of this thread, so it does not grow if the machine is busy.
  */
-export async function longestComputingMs(work: () => unknown): Promise<number> {
+export const longestComputingMs = (work: () => unknown): Promise<number> => longestBetweenTicks(mainThreadMs, work);
+
+/** @param nowMs a clock */
+async function longestBetweenTicks(nowMs: () => number, work: () => unknown): Promise<number> {
   let longestMs = 0;
-  let lastMs = mainThreadMs();
+  let lastMs = nowMs();
   const look = () => {
-    const nowMs = mainThreadMs();
-    longestMs = Math.max(longestMs, nowMs - lastMs);
-    lastMs = nowMs;
+    const tickMs = nowMs();
+    longestMs = Math.max(longestMs, tickMs - lastMs);
+    lastMs = tickMs;
   };
   const timer = setInterval(look, 1);
   try {
+    await sleep(5);
+    longestMs = 0;
     await work();
     await sleep(1);
     look();

@@ -2,12 +2,12 @@
 // guide; and everything bad that can happen to them.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { generateKey } from "openpgp";
 import { aCertificate } from "./certificates.ts";
 import { CuttableLinks } from "./cuttable-links.ts";
 import { blockOf } from "./documents.ts";
 import { ReverseProxy } from "./proxies.ts";
 import { freePort, ServerUnderTest } from "./server.ts";
+import { aQuickKey } from "./signing-key.ts";
 import { ValkeyUnderTest } from "./valkey.ts";
 import type { SentinelUnderTest } from "./valkey-sentinel.ts";
 
@@ -198,14 +198,7 @@ export class Fleet {
 }
 
 async function writeSecrets({ work, tree, token }: FleetOptions): Promise<void> {
-  const { privateKey } = await generateKey({
-    type: "ecc",
-    curve: "ed25519Legacy",
-    userIDs: [{ name: "Tests" }],
-    subkeys: [],
-    date: new Date("2026-01-01"),
-    format: "armored",
-  });
+  const privateKey = await aQuickKey();
   const secrets = { "key.asc": privateKey, readcap: tree.readCap, token };
   for (const [name, secret] of Object.entries(secrets)) writeFileSync(join(work, name), secret, { mode: 0o600 });
 }

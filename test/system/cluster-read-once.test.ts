@@ -3,7 +3,6 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fetch from "node-fetch";
-import { generateKey } from "openpgp";
 import { afterEach, expect, inject, test, vi } from "vitest";
 import { parseTreePath } from "../../src/base/names.ts";
 import { Webapi } from "../../src/storage/tahoe/webapi.ts";
@@ -12,6 +11,7 @@ import type { CountingGateway } from "../support/counting-gateway.ts";
 import { countingGateway } from "../support/counting-gateway.ts";
 import { aDeb } from "../support/debs.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
+import { aQuickKey } from "../support/signing-key.ts";
 import { ValkeyUnderTest } from "../support/valkey.ts";
 
 const { signal } = new AbortController();
@@ -39,13 +39,7 @@ async function aFleet() {
   const directory = await writer.makeDirectory(root, amd64, signal);
   const valkey = await ValkeyUnderTest.start();
   closing.push(() => valkey.stop());
-  const { privateKey } = await generateKey({
-    type: "ecc",
-    curve: "ed25519Legacy",
-    userIDs: [{ name: "Tests" }],
-    subkeys: [],
-    format: "armored",
-  });
+  const privateKey = await aQuickKey();
   for (const [name, text] of Object.entries({ readcap: readCap, token, "key.asc": privateKey }))
     writeFileSync(join(work, name), text, { mode: 0o600 });
   let count = 0;

@@ -1,4 +1,5 @@
 // The profiles for dput and dput-ng, with the real programs and a real sshd on minimal Debian systems.
+
 import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import { blockOf } from "../support/documents.ts";
 import { InitializedTree } from "../support/initialized-tree.ts";
 import { projectRoot } from "../support/project-files.ts";
 import { debianMachine } from "../support/rootfs.ts";
+import { sectionsOf } from "../support/sections.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 import { buildSourceTree, writeSourceTree } from "../support/source-tree.ts";
 
@@ -66,14 +68,6 @@ printf '\\n== in the folder\\n'; ls /srv/packages
 printf '\\n== refused\\n'; dput tahoe-apt refused-*_1.0_amd64.changes 2>&1 || echo "failed"
 printf '\\n== kept\\n'; ls /srv/incoming
 `;
-
-const sectionsOf = (printed: string): ReadonlyMap<string, string> =>
-  new Map(
-    printed
-      .split(/^== /m)
-      .slice(1)
-      .map((part) => [part.split("\n", 1)[0] ?? "", part.slice(part.indexOf("\n") + 1).trim()]),
-  );
 
 test.concurrent.each([
   ["dput", "trixie", "sh dput-profiles"],

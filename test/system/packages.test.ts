@@ -1,4 +1,5 @@
 // The packages that `npm run package` builds: an npm tarball that runs, and Debian packages that install and purge cleanly.
+
 import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,6 +14,7 @@ import { CommandLine } from "../support/command-line.ts";
 import { blockOf } from "../support/documents.ts";
 import { projectRoot } from "../support/project-files.ts";
 import { debianMachine, demandTool, rootfsOf } from "../support/rootfs.ts";
+import { sectionsOf } from "../support/sections.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
 
 const run = promisify(execFile);
@@ -161,14 +163,6 @@ echo "== left"
 ${findOwn} | grep -v '^/var/l\\(og\\|ib/dpkg\\|ib/systemd\\)/' || true
 getent passwd tahoe-apt || echo "no user"
 `;
-
-const sectionsOf = (printed: string): ReadonlyMap<string, string> =>
-  new Map(
-    printed
-      .split(/^== /m)
-      .slice(1)
-      .map((part) => [part.split("\n", 1)[0] ?? "", part.slice(part.indexOf("\n") + 1).trim()]),
-  );
 
 /**
  * Runs the commands of the guide for installation in their order. Nobody answers questions in this machine, and it has

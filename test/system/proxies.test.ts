@@ -17,7 +17,6 @@ import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { generateKey } from "openpgp";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { defaultPingLimits } from "../../src/http/ping-endpoint.ts";
 import { AptRoot } from "../support/apt.ts";
@@ -29,6 +28,7 @@ import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import type { Change, ProxyName } from "../support/proxies.ts";
 import { memoryBytes, ReverseProxy } from "../support/proxies.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
+import { aQuickKey } from "../support/signing-key.ts";
 import { onceUnchanged } from "../support/unchanged.ts";
 
 const run = promisify(execFile);
@@ -56,14 +56,7 @@ beforeAll(async () => {
   certificate = aCertificate(work);
   ca = readFileSync(certificate.caFile);
   agent = new Agent({ keepAlive: true, ca });
-  const { privateKey } = await generateKey({
-    type: "ecc",
-    curve: "ed25519Legacy",
-    userIDs: [{ name: "Tests" }],
-    subkeys: [],
-    date: new Date("2026-01-01"),
-    format: "armored",
-  });
+  const privateKey = await aQuickKey();
   const secrets = { "key.asc": privateKey, "bob.password": password, "ping.token": token("ping") };
   for (const name of programs) Object.assign(secrets, { [`${name}.token`]: token(name) });
   for (const [name, secret] of Object.entries(secrets)) writeFileSync(join(work, name), secret, { mode: 0o600 });
