@@ -55,7 +55,7 @@ export class Valkey {
       connection.on("error", (thrown: unknown) => this.#noteError(thrown));
     this.#commands.on("ready", () => {
       this.#noteReady();
-      for (const listener of [...this.#readyListeners]) listener();
+      for (const listener of this.#readyListeners) listener();
     });
     this.#subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) =>
       this.#listeners.get(channel.toString())?.(message),
