@@ -133,6 +133,8 @@ async function build() {
   const stamp = join(root, "dist/.built-from");
   const fingerprint = fingerprintOfSources();
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === fingerprint) return;
+  // A build with errors leaves modules of other sources than those of the stamp.
+  rmSync(stamp, { force: true });
   await compile("building", "tsconfig.build.json");
   mkdirSync(join(root, "dist"), { recursive: true });
   removeStaleModules();

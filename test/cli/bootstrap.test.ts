@@ -106,6 +106,18 @@ test("a failed build shows the compiler's output, and nothing is started", () =>
   expect(stdout).not.toContain("started");
 });
 
+test("after a failed build, the sources of the build before are built again", () => {
+  const root = aCheckout("");
+  run(root, "demo");
+  writeFileSync(join(root, "src/cli.ts"), "broken");
+  writeFileSync(join(root, "node_modules/typescript/bin/tsc"), `${compiler} process.exit(2);`);
+  run(root, "demo");
+  writeFileSync(join(root, "src/cli.ts"), "");
+  writeFileSync(join(root, "node_modules/typescript/bin/tsc"), compiler);
+  run(root, "demo");
+  expect(readFileSync(join(root, "dist/cli.js"), "utf8")).toBe("");
+});
+
 /** A fake tool that prints its name and arguments, and exits with this code. */
 const aTool = (exitCode: number): string => `
   const [, path, ...args] = process.argv;
