@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 
 const unitTimeoutMs = 60_000;
 const systemTimeoutMs = 240_000;
+/** How long `expect.poll` tries, unless a test says otherwise. It ends as soon as it succeeds. */
+const poll = { timeout: 30_000 };
 
 export default defineConfig({
   test: {
@@ -14,6 +16,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/system/**", "**/node_modules/**"],
           globalSetup: ["test/support/build-setup.ts"],
+          expect: { poll },
           testTimeout: unitTimeoutMs,
           hookTimeout: unitTimeoutMs,
           // More than there are cores, as a rule: some of these wait for timers and sockets most of the time.
@@ -30,6 +33,7 @@ export default defineConfig({
           name: "system",
           include: ["test/system/**/*.test.ts"],
           globalSetup: ["test/support/build-setup.ts", "test/support/grid-setup.ts"],
+          expect: { poll },
           testTimeout: systemTimeoutMs,
           hookTimeout: systemTimeoutMs,
           // More than there are cores, as a rule: these wait for other programs most of the time.

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import v8 from "node:v8";
 import { parentPort } from "node:worker_threads";
+import { lowerThreadPriority } from "../../base/background-thread.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Stanza } from "../../debian/stanza.ts";
 import { fieldOf } from "../../debian/stanza.ts";
@@ -15,6 +16,7 @@ import type { IndexAnswer, IndexRequest } from "./index-messages.ts";
 import type { SqlQueries as Queries } from "./index-queries.ts";
 import { segmentKey } from "./segment-ref.ts";
 
+lowerThreadPriority();
 // Optimising the functions of SQLite takes 30 to 40 MB, which are not returned, and makes no query faster.
 v8.setFlagsFromString("--liftoff-only");
 const { dependingFields, IndexDatabase } = await import("./index-database.ts");

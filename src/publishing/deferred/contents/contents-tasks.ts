@@ -5,6 +5,7 @@ import { open, writeFile } from "node:fs/promises";
 import type { MessagePort } from "node:worker_threads";
 import { gunzipSync } from "node:zlib";
 import { asBuffer } from "../../../base/as-buffer.ts";
+import { lowerThreadPriority } from "../../../base/background-thread.ts";
 import type { FileListLimits } from "../../../debian/file-list.ts";
 import { decodeFileList } from "../../../debian/file-list.ts";
 import { Malformed } from "../../../debian/malformed.ts";
@@ -12,6 +13,8 @@ import type { CompressedSegment } from "../../../indices/compression/compress.ts
 import type { ContentsCut, ContentsEntry, ContentsSegment } from "../../../indices/contents/contents.ts";
 import { ContentsCutter, chunksOf, entryOf, recut, textOf } from "../../../indices/contents/contents.ts";
 import { mergeRuns } from "../../../indices/contents/merge-sorted-runs.ts";
+
+lowerThreadPriority();
 
 /** Packages with their file lists, packed for the transfer to a thread. */
 export interface ListedPackages {
