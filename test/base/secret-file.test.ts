@@ -34,7 +34,7 @@ test("a server does not replace a signing key that it cannot use, and names its 
   await mkdir(join(state, "repositories/debian"), { recursive: true });
   await writeFile(key, "", { mode: 0o600 });
   const command = new CommandLine(["serve", "--folder", state, "--state", state, "--listen", "127.0.0.1:0"]);
-  onTestFinished(() => void command.child.kill("SIGKILL"));
+  onTestFinished(async () => void (await command.stop("SIGKILL")));
   expect(await command.ends()).toBe(1);
   expect(command.output).toMatch(/tahoe-apt: .*signing-key\.asc/);
   expect(await readFile(key, "utf8")).toBe("");

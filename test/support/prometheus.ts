@@ -1,11 +1,11 @@
 // A real Prometheus with our configuration and alerts, which are scaled down so that a test need not wait for minutes.
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import fetch from "node-fetch";
+import { killed } from "./killed.ts";
 import { readProjectFile } from "./project-files.ts";
 import { demandTool } from "./rootfs.ts";
 import { freePort } from "./server.ts";
@@ -68,8 +68,7 @@ export class PrometheusUnderTest {
     let output = "";
     child.stderr.on("data", (chunk) => (output += String(chunk)));
     const stop = async (): Promise<void> => {
-      const ended = once(child, "exit");
-      if (child.kill("SIGKILL")) await ended;
+      await killed(child);
       rmSync(directory, { recursive: true, force: true });
     };
     const url = `http://127.0.0.1:${port}`;

@@ -1,11 +1,11 @@
 // A primary and a replica of Valkey (or Redis) with a Sentinel, which makes the replica the primary when that one dies.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { killed } from "./killed.ts";
 import { freePort } from "./server.ts";
 import { ValkeyUnderTest, valkeyProgram } from "./valkey.ts";
 
@@ -46,12 +46,7 @@ export class SentinelUnderTest {
   }
 
   async stop(): Promise<void> {
-    const sentinel = this.#sentinel;
-    if (sentinel !== undefined) {
-      const ended = once(sentinel, "exit");
-      sentinel.kill("SIGKILL");
-      await ended;
-    }
+    if (this.#sentinel !== undefined) await killed(this.#sentinel);
     await Promise.all(this.#nodes.map((node) => node.stop()));
     rmSync(this.#directory, { recursive: true, force: true });
   }

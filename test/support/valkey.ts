@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import type { ValkeySettings } from "../../src/cluster/valkey-settings.ts";
+import { killed } from "./killed.ts";
 import { freePort } from "./server.ts";
 
 const startTimeoutMs = 15_000;
@@ -82,9 +83,7 @@ export class ValkeyUnderTest {
   async kill(): Promise<void> {
     const process = this.#process;
     this.#process = undefined;
-    if (process === undefined || process.exitCode !== null) return;
-    process.kill("SIGKILL");
-    await once(process, "exit");
+    if (process !== undefined) await killed(process);
   }
 
   async stop(): Promise<void> {

@@ -34,7 +34,7 @@ async function aServer(state: string, ...flags: readonly string[]): Promise<{ se
   const folder = await aFolder();
   const args = ["serve", "--folder", folder, "--listen", "127.0.0.1:0", "--state", state, ...flags];
   const server = new CommandLine(args);
-  onTestFinished(() => void server.child.kill("SIGKILL"));
+  onTestFinished(async () => void (await server.stop("SIGKILL")));
   return { server, url: await server.waitForOutput(/"url":"(http:[^"]+)\/debian\/"/) };
 }
 
@@ -232,7 +232,7 @@ test.each([
   "a state directory that cannot be created, $state, is named, and the server ends with 2",
   async ({ state, reason }) => {
     const server = new CommandLine(["serve", "--folder", await aFolder(), "--listen", "127.0.0.1:0", "--state", state]);
-    onTestFinished(() => void server.child.kill("SIGKILL"));
+    onTestFinished(async () => void (await server.stop("SIGKILL")));
     expect(await server.ends()).toBe(2);
     expect(server.output).toContain(`tahoe-apt: the state directory ${state} cannot be created: ${reason}`);
   },

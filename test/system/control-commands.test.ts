@@ -42,7 +42,7 @@ ${view}`,
 
 async function start(): Promise<void> {
   server = new CommandLine(["serve", "--config", config]);
-  onTestFinished(() => void server.child.kill("SIGKILL"));
+  onTestFinished(async () => void (await server.stop("SIGKILL")));
   url = await server.waitForOutput(/"url":"(http:[^"]+\/debian)\/"/);
   await ping();
 }

@@ -20,6 +20,7 @@ import { join } from "node:path";
 import fetch from "node-fetch";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { aDeb } from "../support/debs.ts";
+import { killed } from "../support/killed.ts";
 import { projectRoot } from "../support/project-files.ts";
 import { freePort } from "../support/server.ts";
 
@@ -53,7 +54,7 @@ class Served {
   constructor() {
     const flags = ["--folder", join(work, "tree"), "--state", state, "--listen", `127.0.0.1:${port}`];
     this.child = spawn(process.execPath, [join(projectRoot, "dist/cli.js"), "serve", ...flags]);
-    onTestFinished(() => void this.child.kill("SIGKILL"));
+    onTestFinished(() => killed(this.child));
     for (const stream of [this.child.stdout, this.child.stderr])
       stream?.on("data", (chunk) => (this.log += String(chunk)));
   }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import fetch from "node-fetch";
 import { expect, onTestFinished, test } from "vitest";
 import { aDeb } from "../support/debs.ts";
+import { killed } from "../support/killed.ts";
 import { projectRoot } from "../support/project-files.ts";
 
 /** Larger than a database with one small publication, in the shell's blocks of 512 bytes. */
@@ -28,8 +29,8 @@ test.each([
     // A file size limit simulates a full disk: with the signal ignored, a write beyond it fails.
     const limited = `trap "" XFSZ; ulimit -f ${fileLimitBlocks}; exec "$0" "$@"`;
     const server = spawn("sh", ["-c", limited, process.execPath, ...serve, "--listen", "127.0.0.1:0"], { cwd: work });
-    onTestFinished(() => {
-      server.kill("SIGKILL");
+    onTestFinished(async () => {
+      await killed(server);
       rmSync(work, { recursive: true, force: true });
     });
     let output = "";

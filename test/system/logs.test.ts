@@ -14,6 +14,7 @@ import { Webapi } from "../../src/storage/tahoe/webapi.ts";
 import { WebapiWriter } from "../../src/storage/tahoe/webapi-writer.ts";
 import { CommandLine, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
+import { killed } from "../support/killed.ts";
 import { projectRoot } from "../support/project-files.ts";
 
 const amd64 = "dists/sid/main/binary-amd64";
@@ -71,7 +72,7 @@ describe("the format", () => {
         stdio: ["pipe", "pipe", "inherit"],
       },
     );
-    onTestFinished(() => void child.kill("SIGKILL"));
+    onTestFinished(() => killed(child));
     let output = "";
     let isInterrupted = false;
     for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
@@ -270,7 +271,7 @@ describe("a server that cannot start prints one line without a stack trace", () 
     const script = 'mount -t tmpfs -o size=16k tmpfs "$1"; shift; exec "$@"';
     const args = [process.execPath, join(projectRoot, "dist/cli.js"), ...served, "--state", state];
     const child = spawn("unshare", ["--mount", "sh", "-euc", script, "sh", state, ...args]);
-    onTestFinished(() => void child.kill("SIGKILL"));
+    onTestFinished(() => killed(child));
     let output = "";
     let told = "";
     child.stdout.on("data", (chunk) => (output += String(chunk)));

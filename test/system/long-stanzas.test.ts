@@ -32,7 +32,7 @@ test("apt reads an index with the longest stanzas that any setting allows, and l
       `folder = "tree"\nping_token_file = "token"\n`,
   );
   const server = await ServerUnderTest.start({ flags: ["--config", join(work, "serve.toml")] });
-  onTestFinished(() => void server.end());
+  onTestFinished(async () => void (await server.end()));
   await server.ready();
   const url = `${server.url}/debian`;
   const packages = await (await fetch(`${url}/dists/sid/main/binary-amd64/Packages`)).text();

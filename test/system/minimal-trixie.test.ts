@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { blockOf } from "../support/documents.ts";
+import { killed } from "../support/killed.ts";
 import type { Machine } from "../support/rootfs.ts";
 import { cleanCheckout, trixieMachine } from "../support/rootfs.ts";
 
@@ -43,7 +44,7 @@ class Running {
       });
     }
     this.child.once("close", () => this.#printedMore());
-    onTestFinished(() => void this.child.kill("SIGKILL"));
+    onTestFinished(() => killed(this.child));
   }
 
   /** @throws if the script ends before it prints this */

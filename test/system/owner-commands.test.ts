@@ -148,7 +148,7 @@ test("a name that the new owner's own list excludes is rejected with 2, and no l
 /** A server of the tree. @param pinged the path that its `ping` announces, with a leading slash */
 async function serve(pinged: string) {
   const server = new CommandLine(["serve", "--config", join(work, "tahoe-apt.toml")]);
-  onTestFinished(() => void server.child.kill("SIGKILL"));
+  onTestFinished(async () => void (await server.stop("SIGKILL")));
   const url = await server.waitForOutput(/"url":"(http:[^"]+\/debian)\/"/);
   const ping = async () => {
     const headers = { authorization: "Bearer a-token-for-this-test" };

@@ -109,7 +109,7 @@ test("a file that the server rejects after it was linked is reported, with exit 
       `webapi = "${inject("webapiUrl")}"\nreadcap_file = "readcap"\nping_token_file = "strict.token"\n`,
   );
   const strict = await ServerUnderTest.start({ flags: ["--config", config] });
-  onTestFinished(() => void strict.end());
+  onTestFinished(async () => void (await strict.end()));
   await strict.ready();
   const ping = { url: `${strict.url}/-/ping/debian`, token: new Secret("a-token-for-the-strict-one") };
   const bundle = tree.writeBundle("strict.bundle", { ...tree.bundle, ping });
@@ -161,7 +161,7 @@ test("a .changes for a suite's codename is uploaded to that suite", async () => 
       `readcap_file = "readcap"\nping_token_file = "codename.token"\n[repository.suite.sid]\ncodename = "unstable"\n`,
   );
   const server = await ServerUnderTest.start({ flags: ["--config", config] });
-  onTestFinished(() => void server.end());
+  onTestFinished(async () => void (await server.end()));
   await server.ready();
   const ping = { url: `${server.url}/-/ping/debian`, token: new Secret("a-token-for-the-codename") };
   const bundle = tree.writeBundle("codename.bundle", { ...tree.bundle, ping });

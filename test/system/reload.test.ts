@@ -32,7 +32,7 @@ beforeEach(async () => {
   await put("hello", "1");
   await configure(table);
   server = new CommandLine(["serve", "--config", config]);
-  onTestFinished(() => void server.child.kill("SIGKILL"));
+  onTestFinished(async () => void (await server.stop("SIGKILL")));
   base = await server.waitForOutput(/"url":"(http:[^"]+)\/debian\/"/);
   expect((await ping()).status).toBe(200);
 });
@@ -280,7 +280,7 @@ test("without a server, and for a server that was told everything by flags, the 
   const state = join(work, "flags");
   const flags = ["--folder", join(work, "tree"), "--listen", "127.0.0.1:0", "--state", state];
   const other = new CommandLine(["serve", ...flags, "--ping-token-file", join(work, "token")]);
-  onTestFinished(() => void other.child.kill("SIGKILL"));
+  onTestFinished(async () => void (await other.stop("SIGKILL")));
   base = await other.waitForOutput(/"url":"(http:[^"]+)\/debian\/"/);
   await write("token", "a-third-token-for-this-test\n");
   expect((await runCommand(["reload", "--state", state])).output).toBe("in effect: repository.debian.builder\n");

@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, onTestFinished, test } from "vitest";
+import { killed } from "../support/killed.ts";
 import { projectRoot } from "../support/project-files.ts";
 
 const tries = 12;
@@ -38,7 +39,7 @@ interface Contender {
 
 function contend(directory: string, atMs: number): Contender {
   const child = spawn(process.execPath, [script, directory, String(atMs)]);
-  onTestFinished(() => void child.kill("SIGKILL"));
+  onTestFinished(() => killed(child));
   const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
   return {
     output: new Promise((resolve) => child.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString().trim()))),
