@@ -1,82 +1,33 @@
 // Replicas of one folder, in this process, over a real Valkey.
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { silentLog } from "../../src/base/log.ts";
-import { parseSuite } from "../../src/base/names.ts";
 import { LeaseLost } from "../../src/cluster/lease-lost.ts";
-import { Valkey, ValkeyUnavailable } from "../../src/cluster/valkey.ts";
+import { ValkeyUnavailable } from "../../src/cluster/valkey.ts";
 import { aDeb } from "../support/debs.ts";
-import { ReplicaUnderTest } from "../support/replicas.ts";
+import {
+  addPackage,
+  agreed,
+  amd64,
+  aUsedValkey,
+  currentId,
+  indicesIn,
+  ReplicaUnderTest,
+  releases,
+  roles,
+  sid,
+  snapshotsOf,
+  startedReplicas,
+} from "../support/replicas.ts";
 import { packageNames } from "../support/served-folder.ts";
 import { ValkeyUnderTest } from "../support/valkey.ts";
 
-const at = "dists/sid/main/binary-amd64";
-const sid = parseSuite("sid");
 let valkey: ValkeyUnderTest;
 
 beforeEach(async () => {
-  valkey = await ValkeyUnderTest.start();
-  // As if it had data for long: otherwise each test waits for some seconds until a lease is taken.
-  const first = new Valkey(valkey.settings(), silentLog);
-  await vi.waitFor(() => expect(first.isConnected).toBe(true), 10_000);
-  await first.run((redis) => redis.set(`${first.prefix}epoch`, "1"));
-  first.close();
+  valkey = await aUsedValkey();
 });
 afterEach(async () => {
   await valkey.stop();
 });
-
-/** Replicas that have published one package. */
-async function startedReplicas(count: number, folder?: string): Promise<ReplicaUnderTest[]> {
-  const first = new ReplicaUnderTest(valkey, folder === undefined ? {} : { folder });
-  first.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
-  const replicas = [first];
-  while (replicas.length < count) replicas.push(new ReplicaUnderTest(valkey, { folder: first.served.folder }));
-  for (const replica of replicas) await replica.start();
-  await agreed(replicas);
-  return replicas;
-}
-
-/** Resolves when all are ready and one of them publishes. */
-async function agreed(replicas: readonly ReplicaUnderTest[]): Promise<void> {
-  await vi.waitFor(() => {
-    for (const { fleet, served } of replicas) {
-      expect([fleet.notReady, fleet.pingRefusal]).toEqual([undefined, undefined]);
-      expect(served.repository.status().notReady).toBeUndefined();
-    }
-    expect(replicas.filter(({ replicated }) => replicated.isPublisher)).toHaveLength(1);
-    const ids = new Set(replicas.map(currentId));
-    expect([ids.size, ids.has(undefined)]).toEqual([1, false]);
-  }, 30_000);
-}
-
-const currentId = ({ served }: ReplicaUnderTest): string | undefined => served.repository.currentOf(sid)?.id;
-
-function roles(replicas: readonly ReplicaUnderTest[]): {
-  readonly publisher: ReplicaUnderTest;
-  readonly followers: readonly ReplicaUnderTest[];
-} {
-  const publisher = replicas.find(({ replicated }) => replicated.isPublisher);
-  if (publisher === undefined) throw new Error("nobody publishes");
-  return { publisher, followers: replicas.filter((replica) => replica !== publisher) };
-}
-
-const add = async (replica: ReplicaUnderTest, version: string) =>
-  replica.served.put(`${at}/more_${version}_amd64.deb`, await aDeb({ package: "more", version }));
-
-/** The InRelease that each replica serves now. */
-const releases = async (replicas: readonly ReplicaUnderTest[]) =>
-  await Promise.all(replicas.map(({ served }) => served.text("dists/sid/InRelease")));
-
-const snapshotsOf = ({ served }: ReplicaUnderTest): string[] =>
-  [...served.repository.snapshots()].map(({ suite, id }) => `${suite} ${id}`);
-
-/** The by-hash paths of the indices that an InRelease lists. */
-const indicesIn = (release: string): string[] => {
-  const [, list = ""] = /^SHA256:\n((?: .*\n?)*)/m.exec(release) ?? [];
-  return [...list.matchAll(/^ ([0-9a-f]{64}) +\d+ (.*)\/[^/]+$/gm)].map(
-    ([, digest, directory]) => `dists/sid/${directory}/by-hash/SHA256/${digest}`,
-  );
-};
 
 /** A Valkey that is not that of the fleet. */
 async function otherValkey(): Promise<ValkeyUnderTest> {
@@ -87,11 +38,11 @@ async function otherValkey(): Promise<ValkeyUnderTest> {
 
 describe("three replicas", () => {
   test("serve the same bytes after a ping to any of them", async () => {
-    const replicas = await startedReplicas(3);
+    const replicas = await startedReplicas(valkey, 3);
     for (const [index, replica] of replicas.entries()) {
-      await add(replica, String(index));
+      await addPackage(replica, String(index));
       const { added, publications } = await replica.ping();
-      expect(added).toEqual([`${at}/more_${index}_amd64.deb`]);
+      expect(added).toEqual([`${amd64}/more_${index}_amd64.deb`]);
       expect(new Set(await releases(replicas)).size).toBe(1);
       expect(publications).toMatchObject([{ id: currentId(replicas[0] as ReplicaUnderTest) }]);
     }
@@ -100,7 +51,7 @@ describe("three replicas", () => {
   });
 
   test("publish on when the publisher ends, without a needless publication", async () => {
-    const replicas = await startedReplicas(3);
+    const replicas = await startedReplicas(valkey, 3);
     const { publisher, followers } = roles(replicas);
     const before = currentId(publisher);
     await publisher.end();
@@ -108,17 +59,17 @@ describe("three replicas", () => {
     expect(followers.map(currentId)).toEqual([before, before]);
     const [one] = followers;
     if (one === undefined) throw new Error("no follower");
-    await add(one, "2");
-    expect((await one.ping()).added).toEqual([`${at}/more_2_amd64.deb`]);
+    await addPackage(one, "2");
+    expect((await one.ping()).added).toEqual([`${amd64}/more_2_amd64.deb`]);
     expect(new Set(await releases(followers)).size).toBe(1);
   });
 
   test("answer a ping that the publisher did not live to answer", async () => {
-    const replicas = await startedReplicas(3);
+    const replicas = await startedReplicas(valkey, 3);
     const { publisher, followers } = roles(replicas);
     const [one] = followers;
     if (one === undefined) throw new Error("no follower");
-    await add(one, "2");
+    await addPackage(one, "2");
     // As if it was killed: it does not give its lease back.
     publisher.cut();
     const { publications } = await one.ping();
@@ -128,17 +79,17 @@ describe("three replicas", () => {
   });
 
   test("serve what they have without Valkey, refuse pings, and agree again when it is back, empty", async () => {
-    const replicas = await startedReplicas(3);
+    const replicas = await startedReplicas(valkey, 3);
     const [one] = replicas;
     if (one === undefined) throw new Error("no replica");
     const before = await releases(replicas);
     await valkey.kill();
     await vi.waitFor(() => expect(one.fleet.pingRefusal).toBeDefined(), 10_000);
     await expect(one.ping()).rejects.toBeInstanceOf(ValkeyUnavailable);
-    await expect(one.replicated.requestRefresh(`${at}` as never)).rejects.toBeInstanceOf(ValkeyUnavailable);
+    await expect(one.replicated.requestRefresh(amd64 as never)).rejects.toBeInstanceOf(ValkeyUnavailable);
     expect(await releases(replicas)).toEqual(before);
     await vi.waitFor(() => expect(one.fleet.notReady).toMatch(/Valkey has not answered for \d+ s/), 10_000);
-    await add(one, "2");
+    await addPackage(one, "2");
     await valkey.restart();
     await agreed(replicas);
     await one.ping();
@@ -147,10 +98,10 @@ describe("three replicas", () => {
   });
 
   test("never publish with an earlier Date than anyone has served, also from an empty Valkey", async () => {
-    const replicas = await startedReplicas(2);
+    const replicas = await startedReplicas(valkey, 2);
     const { publisher, followers } = roles(replicas);
     for (const version of ["2", "3", "4"]) {
-      await add(publisher, version);
+      await addPackage(publisher, version);
       await publisher.ping();
     }
     const [follower] = followers;
@@ -160,7 +111,7 @@ describe("three replicas", () => {
     await vi.waitFor(() => expect(follower.fleet.pingRefusal).toBeDefined(), 10_000);
     await valkey.restart();
     await agreed(replicas);
-    await add(follower, "5");
+    await addPackage(follower, "5");
     await follower.ping();
     expect((currentId(follower) ?? "") > before).toBe(true);
     expect(new Set(await releases(replicas)).size).toBe(1);
@@ -169,19 +120,19 @@ describe("three replicas", () => {
 
 describe("a command for snapshots at any replica", () => {
   test("rolls back and resumes the suite on all of them, whoever publishes afterwards", async () => {
-    const replicas = await startedReplicas(3);
+    const replicas = await startedReplicas(valkey, 3);
     const { publisher, followers } = roles(replicas);
     const [one, other] = followers;
     if (one === undefined || other === undefined) throw new Error("no follower");
     const before = currentId(one) ?? "";
-    await add(one, "2");
+    await addPackage(one, "2");
     await one.ping();
     await one.served.repository.snapshotControl.rollBack(sid, before);
     for (const { served } of replicas) expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
     expect(new Set(await releases(replicas)).size).toBe(1);
     await publisher.end();
     await agreed(followers);
-    await add(one, "3");
+    await addPackage(one, "3");
     await one.ping();
     for (const { served } of followers) expect(await packageNames(served)).toEqual(["hello 1.0-1"]);
     await other.served.repository.snapshotControl.resume(sid);
@@ -189,7 +140,7 @@ describe("a command for snapshots at any replica", () => {
   });
 
   test("pins a publication on all of them, also on one that was away, and after Valkey has lost everything", async () => {
-    const replicas = await startedReplicas(2);
+    const replicas = await startedReplicas(valkey, 2);
     const [one, other] = replicas;
     if (one === undefined || other === undefined) throw new Error("no replica");
     const id = await one.served.repository.snapshotControl.pin(sid, currentId(one) ?? "", "release");
@@ -207,7 +158,7 @@ describe("a command for snapshots at any replica", () => {
   });
 
   test("is refused, and changes nothing, while Valkey is away", async () => {
-    const [one] = await startedReplicas(1);
+    const [one] = await startedReplicas(valkey, 1);
     if (one === undefined) throw new Error("no replica");
     await valkey.kill();
     await vi.waitFor(() => expect(one.fleet.pingRefusal).toBeDefined(), 10_000);
@@ -219,11 +170,11 @@ describe("a command for snapshots at any replica", () => {
 
 describe("a replica that joins", () => {
   test("answers for the past publications that clients may still read", async () => {
-    const [one] = await startedReplicas(1);
+    const [one] = await startedReplicas(valkey, 1);
     if (one === undefined) throw new Error("no replica");
     const before = indicesIn(await one.served.text("dists/sid/InRelease"));
     const beforeId = currentId(one) ?? "";
-    await add(one, "2");
+    await addPackage(one, "2");
     await one.ping();
     const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
     await late.start();
@@ -235,14 +186,14 @@ describe("a replica that joins", () => {
 
   test("exchanges past publications with the others, which had none of its own", async () => {
     const alone = new ReplicaUnderTest(await otherValkey());
-    alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    alone.served.put(`${amd64}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
     await alone.start();
     await agreed([alone]);
-    await add(alone, "2");
+    await addPackage(alone, "2");
     await alone.ping();
     await alone.end();
     const folder = alone.served.folder;
-    const [one] = await startedReplicas(1, folder);
+    const [one] = await startedReplicas(valkey, 1, { folder });
     if (one === undefined) throw new Error("no replica");
     const same = new ReplicaUnderTest(valkey, { folder, state: alone.served.state });
     await same.start();
@@ -255,12 +206,12 @@ describe("a replica that joins", () => {
 
   test("takes over a publication with the same Date and other bytes", async () => {
     const alone = new ReplicaUnderTest(await otherValkey(), { releaseDigests: ["sha256", "sha512"] });
-    alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    alone.served.put(`${amd64}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
     await alone.start();
     await agreed([alone]);
     await alone.end();
     const { folder, state } = alone.served;
-    const [one] = await startedReplicas(1, folder);
+    const [one] = await startedReplicas(valkey, 1, { folder });
     if (one === undefined) throw new Error("no replica");
     expect(currentId(one)).toBe(currentId(alone));
     const same = new ReplicaUnderTest(valkey, { folder, state });
@@ -270,7 +221,7 @@ describe("a replica that joins", () => {
   });
 
   test("knows who used a name first, which the tree does not tell", async () => {
-    const [one] = await startedReplicas(1);
+    const [one] = await startedReplicas(valkey, 1);
     if (one === undefined) throw new Error("no replica");
     const owner = { owner: "alice", sinceMs: 1 };
     one.served.repository.firstOwners.of(sid).set("hello", owner);
@@ -285,7 +236,7 @@ describe("a replica that joins", () => {
 
   test("takes over the newest publication of replicas that each had one, and Date moves forward", async () => {
     const alone = new ReplicaUnderTest(valkey);
-    alone.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    alone.served.put(`${amd64}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
     await alone.start();
     await agreed([alone]);
     const before = currentId(alone) ?? "";
@@ -297,7 +248,7 @@ describe("a replica that joins", () => {
 
   test("does not answer 404 for what the publisher has not published yet", async () => {
     const first = new ReplicaUnderTest(valkey);
-    first.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    first.served.put(`${amd64}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
     await vi.waitFor(() => expect(first.fleet.valkey.isConnected).toBe(true), 10_000);
     // The lease is taken by somebody who never publishes.
     await first.fleet.valkey.run((redis) => redis.set(`${first.fleet.valkey.prefix}lease:debian`, "nobody"));
@@ -310,10 +261,10 @@ describe("a replica that joins", () => {
 
 describe("the publisher", () => {
   test("lets another replica publish while it cannot read the tree, also for a ping that it has begun", async () => {
-    const replicas = await startedReplicas(3);
+    const replicas = await startedReplicas(valkey, 3);
     const { publisher, followers } = roles(replicas);
     publisher.isCutFromTree = true;
-    await add(publisher, "2");
+    await addPackage(publisher, "2");
     const { publications } = await publisher.ping();
     expect(followers.some(({ replicated }) => replicated.isPublisher)).toBe(true);
     expect(publications).toMatchObject([{ id: currentId(publisher) }]);
@@ -321,7 +272,7 @@ describe("the publisher", () => {
   });
 
   test("goes on while nobody can read the tree, and answers pings with that", async () => {
-    const replicas = await startedReplicas(2);
+    const replicas = await startedReplicas(valkey, 2);
     const { publisher, followers } = roles(replicas);
     for (const replica of replicas) replica.isCutFromTree = true;
     const before = await releases(replicas);
@@ -338,7 +289,7 @@ describe("the publisher", () => {
     const wrong = new ReplicaUnderTest(valkey, { keys: ["B"], log });
     const { folder } = wrong.served;
     const others = [new ReplicaUnderTest(valkey, { folder }), new ReplicaUnderTest(valkey, { folder })];
-    wrong.served.put(`${at}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
+    wrong.served.put(`${amd64}/hello_1_amd64.deb`, await aDeb({ package: "hello" }));
     for (const replica of [...others, wrong]) await replica.start();
     await agreed([wrong, ...others]);
     for (const replica of others) {
@@ -351,7 +302,7 @@ describe("the publisher", () => {
 
 describe("the lease", () => {
   test("lets only its holder publish, whatever another one believes", async () => {
-    const replicas = await startedReplicas(2);
+    const replicas = await startedReplicas(valkey, 2);
     const { publisher, followers } = roles(replicas);
     const [follower] = followers;
     if (follower === undefined) throw new Error("no follower");
@@ -360,7 +311,7 @@ describe("the lease", () => {
     const { prefix } = publisher.fleet.valkey;
     await publisher.fleet.valkey.run((redis) => redis.set(`${prefix}lease:debian`, "another"));
     expect(publisher.replicated.isPublisher).toBe(true);
-    await add(publisher, "2");
+    await addPackage(publisher, "2");
     await expect(publisher.served.ping()).rejects.toBeInstanceOf(LeaseLost);
     expect(await releases(replicas)).toEqual(before);
     await publisher.fleet.valkey.run((redis) => redis.del(`${prefix}lease:debian`));
@@ -370,12 +321,12 @@ describe("the lease", () => {
   });
 
   test("does not let its holder publish with an earlier fence", async () => {
-    const replicas = await startedReplicas(2);
+    const replicas = await startedReplicas(valkey, 2);
     const { publisher } = roles(replicas);
     const { prefix } = publisher.fleet.valkey;
     const before = await releases(replicas);
     await publisher.fleet.valkey.run((redis) => redis.incr(`${prefix}fence:debian`));
-    await add(publisher, "2");
+    await addPackage(publisher, "2");
     await expect(publisher.served.ping()).rejects.toBeInstanceOf(LeaseLost);
     expect(await releases(replicas)).toEqual(before);
     await agreed(replicas);
