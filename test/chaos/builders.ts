@@ -55,11 +55,14 @@ export interface BuilderOptions {
   readonly inspected: Set<string>;
   readonly findings: Findings;
   readonly chance: Chance;
+  /** How long a builder waits after each upload. */
+  readonly idleMs?: readonly [least: number, most: number] | undefined;
   readonly signal: AbortSignal;
 }
 
 /** How long a builder waits for the gateway, or for the response to a ping. */
 const patienceMs = 15_000;
+const usualIdleMs = [50, 400] as const;
 /** Beyond this number of packages, builders remove as many as they add. */
 const enoughPackages = 60;
 
@@ -94,7 +97,7 @@ export async function build(options: BuilderOptions): Promise<void> {
     } catch {
       findings.count("failed uploads");
     }
-    await pause(chance.between(50, 400), signal);
+    await pause(chance.between(...(options.idleMs ?? usualIdleMs)), signal);
   }
 }
 

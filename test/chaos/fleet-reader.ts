@@ -24,6 +24,8 @@ export interface FleetReaderOptions {
   readonly chance: Chance;
   /** Packages with this prefix are downloaded. */
   readonly packagePrefix: string;
+  /** How long it waits after it has read a publication. */
+  readonly idleMs?: readonly [least: number, most: number] | undefined;
 }
 
 interface Reply {
@@ -35,7 +37,7 @@ interface Reply {
 const suite = "dists/sid";
 const patienceMs = 60_000;
 /** How long a reader waits between two rounds, in ms. */
-const idleMs = [200, 1500] as const;
+const usualIdleMs = [200, 1500] as const;
 
 /** Each InRelease is verified once, whoever gets it. */
 const verified = new Map<string, Promise<string | undefined>>();
@@ -63,7 +65,7 @@ export class FleetReader {
     this.#stopping = signal;
     while (!signal.aborted) {
       await this.#round();
-      await pause(this.#options.chance.between(...idleMs), signal);
+      await pause(this.#options.chance.between(...(this.#options.idleMs ?? usualIdleMs)), signal);
     }
     this.#agent.destroy();
   }

@@ -41,6 +41,12 @@ export interface FleetRunOptions {
   readonly seconds: number;
   /** Instead of a Valkey of the fleet. */
   readonly sentinel?: SentinelUnderTest;
+  /** The directory of another version of the project, which is built: two replicas run it. */
+  readonly otherCheckout?: string;
+  /** How long nothing fails before each failure. */
+  readonly calmSeconds?: number;
+  /** How long clients and builders do nothing between two requests or uploads. */
+  readonly idleMs?: readonly [least: number, most: number];
 }
 
 export const fleetFailures = [
@@ -54,7 +60,10 @@ export const fleetFailures = [
   "empty Valkey",
   "restart all replicas, one by one",
 ] as const;
-export type FleetFailure = (typeof fleetFailures)[number] | "kill the primary Valkey";
+export type FleetFailure =
+  | (typeof fleetFailures)[number]
+  | "kill the primary Valkey"
+  | "exchange the versions of all replicas, one by one";
 
 const token = "a-token-for-the-run-of-a-fleet";
 const builderNames = ["alice", "bob", "carol"];
@@ -63,6 +72,7 @@ const basePackages = 8;
 const maxRecoveryMs = 60_000;
 const writeTimeoutMs = 20_000;
 const pollMs = 100;
+const aptIdleMs = [500, 2500] as const;
 
 export async function runFleet(options: FleetRunOptions): Promise<RunResult> {
   return await runInWork("fleet", (work) => FleetRun.prepare(options, work));
@@ -88,7 +98,7 @@ class FleetRun {
   #mayBeReadAgain = 0;
 
   static async prepare(options: FleetRunOptions, work: string): Promise<FleetRun> {
-    const { webapiUrl, sentinel } = options;
+    const { webapiUrl, sentinel, otherCheckout } = options;
     const { signal } = new AbortController();
     const writer = new WebapiWriter(new Webapi(webapiUrl));
     const root = await writer.createDirectory(signal);
@@ -113,6 +123,7 @@ class FleetRun {
       settings: "poll_seconds = 5\nkeep_seconds = 300\ngrace_period_seconds = 2\n",
       tables: limits,
       ...(sentinel !== undefined && { sentinel }),
+      otherCheckout,
     });
     const run = new FleetRun(options, work, fleet);
     await run.#beginReading();
@@ -128,7 +139,7 @@ class FleetRun {
   }
 
   async #beginReading(): Promise<void> {
-    const { rawClients, aptClients, usesPlainNames } = this.#options;
+    const { rawClients, aptClients, usesPlainNames, idleMs } = this.#options;
     const { url, ca, caFile, replicas } = this.#fleet;
     const publicKey = await (await fetch(`${replicas[0]?.url}/debian/key.asc`)).text();
     const keys = await readPublicKeys(publicKey);
@@ -145,6 +156,7 @@ class FleetRun {
         findings: this.findings,
         chance: this.#chance.fork(),
         packagePrefix: basePrefix,
+        idleMs,
       });
       this.#readers.push(reader);
       this.#reading.push(reader.watch(signal));
@@ -182,7 +194,7 @@ class FleetRun {
         if (signal.aborted) return;
         this.findings.violated("apt accepts everything", `apt ${n}, begun during ${during}: ${String(thrown)}`);
       }
-      await pause(this.#chance.between(500, 2500), signal);
+      await pause(this.#chance.between(...(this.#options.idleMs ?? aptIdleMs)), signal);
     }
   }
 
@@ -203,6 +215,7 @@ class FleetRun {
         findings: this.findings,
         serverUrl: () => this.#chance.oneOf(this.#fleet.replicas).url,
         chance: this.#chance.fork(),
+        idleMs: this.#options.idleMs,
         signal,
       }),
     );
@@ -210,11 +223,11 @@ class FleetRun {
 
   /** Lets all failures happen, each once, in an order that the seed chooses; then everything must be equal. */
   async go(): Promise<void> {
-    const { failures, seconds } = this.#options;
+    const { failures, seconds, calmSeconds = 2 } = this.#options;
     const begunMs = performance.now();
     const waiting = [...failures];
     while (waiting.length > 0) {
-      await this.#calm(2000);
+      await this.#calm(calmSeconds * 1000);
       const failure = this.#chance.oneOf(waiting);
       waiting.splice(waiting.indexOf(failure), 1);
       this.findings.during = failure;
@@ -296,11 +309,14 @@ class FleetRun {
       case "empty Valkey":
         await this.#fleet.valkey.empty();
         return;
+      case "exchange the versions of all replicas, one by one":
       case "restart all replicas, one by one":
         for (const replica of replicas) {
           this.#reads += await readsOf(replica);
           const code = await replica.stop();
           if (code !== 0) this.findings.violated("SIGTERM ends with exit code 0", `${replica.name}: ${code}`);
+          if (failure !== "restart all replicas, one by one")
+            replica.checkout = replica.checkout === undefined ? this.#options.otherCheckout : undefined;
           await replica.start();
           await this.#recovered(failure);
         }

@@ -23,6 +23,8 @@ export interface FleetOptions {
   readonly tables?: string;
   /** The names of the replicas. Three, unless the fleet is without HAProxy. */
   readonly names?: readonly string[];
+  /** The directory of another version of the project, which is built: all replicas but the second run it. */
+  readonly otherCheckout?: string | undefined;
   /** Where the replicas find Valkey. By default the fleet has a Valkey of its own, from which each can be cut. */
   readonly sentinel?: SentinelUnderTest;
 }
@@ -36,6 +38,8 @@ export class Replica {
   readonly url: string;
   /** The file with its configuration. */
   readonly config: string;
+  /** The version that the next start runs; undefined: this one. */
+  checkout: string | undefined;
   /** What it wrote to its log in earlier lives. */
   #past = "";
   #server: ServerUnderTest | undefined;
@@ -46,12 +50,14 @@ export class Replica {
     readonly name: string;
     readonly port: number;
     readonly config: string;
+    readonly checkout: string | undefined;
     readonly links: (link: Link, isCut: boolean) => void;
   }) {
     this.name = options.name;
     this.port = options.port;
     this.url = `http://127.0.0.1:${options.port}`;
     this.config = options.config;
+    this.checkout = options.checkout;
     this.#links = options.links;
   }
 
@@ -66,7 +72,8 @@ export class Replica {
 
   /** Resolves when it responds; `ready` waits until clients are sent to it. */
   async start(): Promise<void> {
-    this.#server = await ServerUnderTest.start({ flags: ["--config", this.config], port: this.port });
+    const { config, port, checkout } = this;
+    this.#server = await ServerUnderTest.start({ flags: ["--config", config], port, checkout });
   }
 
   async ready(): Promise<void> {
@@ -142,7 +149,7 @@ export class Fleet {
 
   /** Resolves when all replicas are ready and HAProxy answers. */
   static async start(options: FleetOptions): Promise<Fleet> {
-    const { work, tree, sentinel, names = ["one", "two", "three"] } = options;
+    const { work, tree, sentinel, otherCheckout, names = ["one", "two", "three"] } = options;
     mkdirSync(work, { recursive: true });
     await writeSecrets(options);
     const valkey = sentinel === undefined ? await ValkeyUnderTest.start() : undefined;
@@ -167,7 +174,8 @@ export class Fleet {
         if (isCut) links?.cut(at);
         else links?.mend(at);
       };
-      replicas.push(new Replica({ name, port: await freePort(), config, links: change }));
+      const checkout = index === 1 ? undefined : otherCheckout;
+      replicas.push(new Replica({ name, port: await freePort(), config, checkout, links: change }));
     }
     await Promise.all(replicas.map((replica) => replica.start()));
     await Promise.all(replicas.map((replica) => replica.ready()));

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fetch from "node-fetch";
 
-const program = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+const ownCheckout = fileURLToPath(new URL("../..", import.meta.url));
 const startTimeoutMs = 60_000;
 const pollMs = 20;
 /** Linux assigns ports from 32,768 on by itself. */
@@ -22,6 +22,8 @@ export interface ServerOptions {
   readonly env?: { readonly [name: string]: string };
   /** The port of an earlier run, to replace it. */
   readonly port?: number;
+  /** The directory of another version of the project, which is built; by default this one. */
+  readonly checkout?: string | undefined;
 }
 
 /** A free loopback port that the system does not assign to other connections or listeners. */
@@ -53,9 +55,9 @@ export class ServerUnderTest {
   }
 
   /** Resolves when the server responds at all; `ready` waits until it can serve. */
-  static async start({ flags, env = {}, port }: ServerOptions): Promise<ServerUnderTest> {
+  static async start({ flags, env = {}, port, checkout = ownCheckout }: ServerOptions): Promise<ServerUnderTest> {
     const own = port ?? (await freePort());
-    const args = [program, "serve", ...flags, "--listen", `127.0.0.1:${own}`];
+    const args = [join(checkout, "dist/cli.js"), "serve", ...flags, "--listen", `127.0.0.1:${own}`];
     const child = spawn(process.execPath, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env.PATH, ...env },

@@ -1,5 +1,7 @@
 // Three replicas behind HAProxy, with clients and builders, to which every failure happens once. The long form:
 //   FLEET_RUN=full FLEET_SEED=1 FLEET_PLAIN_NAMES=yes npm run test:system -- test/system/cluster.test.ts
+// Two versions side by side, for an hour by default; the other one is a directory in which `npm run build` was executed:
+//   FLEET_OTHER=/path/to/other FLEET_SECONDS=3600 npm run test:system -- test/system/cluster.test.ts -t "two versions"
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -56,6 +58,18 @@ test("Sentinel replaces a Valkey that dies, and clients of the fleet see no erro
     await sentinel.stop();
   }
 });
+
+const otherCheckout = process.env.FLEET_OTHER;
+const versionsSeconds = Number(process.env.FLEET_SECONDS ?? 3600);
+if (otherCheckout !== undefined)
+  test("two versions run side by side, and each replica gets the other version, without an error for clients", {
+    timeout: versionsSeconds * 1000 + runTimeoutMs,
+  }, async () => {
+    const rates = { rawClients: 4, aptClients: 1, idleMs: [2000, 8000] } as const;
+    const half = { calmSeconds: versionsSeconds / 2, seconds: versionsSeconds };
+    const failures = ["exchange the versions of all replicas, one by one"] as const;
+    await expectNoViolation({ ...usual, ...rates, ...half, failures, otherCheckout });
+  });
 
 test("an operator sees the replicas, their publisher and what is wrong, and waits for one that restarts", async () => {
   const work = mkdtempSync(join(tmpdir(), "tahoe-apt-cluster-"));
