@@ -17,6 +17,8 @@ export interface ExportAfterPublishOptions {
   readonly repository: RepositoryName;
   /** The participle of the action, for the log and the metrics, for example `exported`. */
   readonly done: string;
+  /** Whether this server, of all replicas, exports now. */
+  readonly isOurs: () => boolean;
   /** The export. @returns the changes, for the log; undefined if there are none */
   readonly work: (signal: AbortSignal) => Promise<object | undefined>;
   readonly observer: ExportObserver;
@@ -40,9 +42,12 @@ export class ExportAfterPublish {
 
   /** Requests a run. Requests during a run are merged into one more run. */
   request(): void {
+    if (!this.#options.isOurs()) return;
     this.#isRequested = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
+      // It may have been requested again since the run has looked last.
+      if (this.#isRequested && !this.#stopping.signal.aborted) this.request();
     });
   }
 
@@ -54,7 +59,7 @@ export class ExportAfterPublish {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    while (this.#isRequested && !signal.aborted) {
+    while (this.#isRequested && !signal.aborted && this.#options.isOurs()) {
       this.#isRequested = false;
       if ((await this.#work()) || signal.aborted) continue;
       this.#isRequested = true;
@@ -63,7 +68,7 @@ export class ExportAfterPublish {
   }
 
   async #work(): Promise<boolean> {
-    const { repository, done, work, observer, log, now } = this.#options;
+    const { repository, done, isOurs, work, observer, log, now } = this.#options;
     const begunMs = now();
     try {
       const changed = await work(this.#stopping.signal);
@@ -72,6 +77,8 @@ export class ExportAfterPublish {
       if (changed !== undefined || hadFailed) log.info({ repository, ...changed }, done);
       return true;
     } catch (thrown) {
+      // Another replica has taken over.
+      if (!isOurs()) return true;
       if (!this.#stopping.signal.aborted) {
         observer.failed();
         if (this.#failures.isNew(done, thrown))

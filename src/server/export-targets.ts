@@ -98,6 +98,30 @@ export async function publishTo(
   return sum.linked + sum.unlinked === 0 ? undefined : sum;
 }
 
+/** Another replica publishes now. */
+class NotPublisher extends RepoError {
+  readonly code = "cluster/lease-lost";
+}
+
+/** The same tree, which is only written while this replica publishes. @throws NotPublisher */
+export function writtenWhile(isPublisher: () => boolean, tree: WritableTree): WritableTree {
+  const check = (): void => {
+    if (!isPublisher()) throw new NotPublisher("another replica publishes into the tree now");
+  };
+  return {
+    list: (path, signal) => tree.list(path, signal),
+    upload: (body, signal) => tree.upload(body, signal),
+    link: async (path, links, signal) => {
+      check();
+      await tree.link(path, links, signal);
+    },
+    unlink: async (path, signal) => {
+      check();
+      await tree.unlink(path, signal);
+    },
+  };
+}
+
 /** The caps of uploaded files, in the private state directory. */
 export function uploadsIn(root: RootDatabase, name: RepositoryName): Uploads {
   const caps = root.openDB<string, string>({ name: `${name}/uploads` });

@@ -43,7 +43,7 @@ import { SearchIndex } from "../web/search/search-index.ts";
 import { Webhooks } from "../web/webhooks/webhooks.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { ExportAfterPublish } from "./export-after-publish.ts";
-import { exportTo, publishedName, publishTo, uploadsIn, writableTree } from "./export-targets.ts";
+import { exportTo, publishedName, publishTo, uploadsIn, writableTree, writtenWhile } from "./export-targets.ts";
 import { fleetSecret } from "./fleet-secret.ts";
 import { fleetSettings } from "./fleet-settings.ts";
 import { GridState } from "./grid-state.ts";
@@ -364,7 +364,6 @@ export class RepositoryService {
 
   /** One of all replicas exports. */
   #requestExports(): void {
-    if (!this.#isPublisher) return;
     for (const each of this.#exports) each.request();
   }
 
@@ -397,7 +396,8 @@ export class RepositoryService {
       );
     }
     if (bundle === undefined) return undefined;
-    const target = { tree: writableTree(bundle), uploads: uploadsIn(shared.root, name) };
+    const writable = writtenWhile(() => this.#isPublisher, writableTree(bundle));
+    const target = { tree: writable, uploads: uploadsIn(shared.root, name) };
     const published = this.#openPublished();
     this.#addExport("published into the tree", (signal) => publishTo(published, target, signal));
     return published;
@@ -407,7 +407,17 @@ export class RepositoryService {
     const { name: repository } = this.#configuration;
     const { metrics, log } = this.#server;
     const observer = metrics.exportObserverOf(repository, done);
-    this.#exports.push(new ExportAfterPublish({ repository, done, work, observer, log, now: systemClock }));
+    this.#exports.push(
+      new ExportAfterPublish({
+        repository,
+        done,
+        isOurs: () => this.#isPublisher,
+        work,
+        observer,
+        log,
+        now: systemClock,
+      }),
+    );
   }
 
   /** @returns undefined for a local folder, and if there are to be no checks */
