@@ -194,7 +194,7 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
 
   // The resources that requests find.
   const audit = new ClaimAudit({ catalog, examiner, observer, log });
-  const packages = new PackageResources({ pool: store.pool, tree, audit, cache });
+  const packages = new PackageResources({ pool: store.pool, tree, audit, cache, hasReplicas: replicas !== noReplicas });
   const treeFiles = new TreeFileResources({ tree, catalog, cache, suites });
   const passthrough = new PassthroughSuites({ suiteSettings, treeFiles, examiner, observer, log }, signal);
   const changelogLimits = shared.changelogLimits ?? defaultChangelogLimits;

@@ -1,7 +1,8 @@
 // Serves packages as resources through the verifying cache: those of publications and those at their path in the tree.
 import { lastName } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
-import type { ByteRange, Tree } from "../../storage/tree.ts";
+import type { ByteRange, FileRef, Tree } from "../../storage/tree.ts";
+import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 import type { Resource } from "../resource.ts";
 import { contentTypeOf } from "../resource.ts";
 import type { PackagePool, PooledFile } from "../store/package-pool.ts";
@@ -14,23 +15,28 @@ export class PackageResources {
   readonly #tree: Tree;
   readonly #audit: ClaimAudit;
   readonly #cache: PackageCache;
+  readonly #hasReplicas: boolean;
 
   constructor(options: {
     readonly pool: PackagePool;
     readonly tree: Tree;
     readonly audit: ClaimAudit;
     readonly cache: PackageCache;
+    /** Whether other servers serve the same packages, and may have kept some that the tree has lost. */
+    readonly hasReplicas: boolean;
   }) {
     this.#pool = options.pool;
     this.#tree = options.tree;
     this.#audit = options.audit;
     this.#cache = options.cache;
+    this.#hasReplicas = options.hasReplicas;
   }
 
   /** @param path `pool/SHA256/…/…` */
   pooled(path: string): Resource | undefined {
     const file = this.#pool.find(path);
-    return file && this.#resource(file, "immutable");
+    const open = this.#hasReplicas ? this.#openOrElsewhere.bind(this) : this.#tree.open.bind(this.#tree);
+    return file && this.#resource(file, "immutable", open);
   }
 
   /** A package file under its path in the tree, where other bytes may be tomorrow. */
@@ -39,12 +45,25 @@ export class PackageResources {
     const sha256 = finding.kind === "binary" ? finding.sha256 : finding.digests.sha256;
     const { sizeBytes } = finding;
     const lastModifiedSeconds = Math.floor(entry.relinkedAtMs / 1000);
-    return this.#resource({ path, content: entry.content, sizeBytes, sha256, lastModifiedSeconds }, "revalidate");
+    const file = { path, content: entry.content, sizeBytes, sha256, lastModifiedSeconds };
+    return this.#resource(file, "revalidate", this.#tree.open.bind(this.#tree));
   }
 
-  #resource(file: PooledFile, caching: Resource["caching"]): Resource {
+  /** Opens a file. If it is gone here, the error lets a load balancer ask another replica. */
+  async *#openOrElsewhere(file: FileRef, range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    try {
+      yield* this.#tree.open(file, range, signal);
+    } catch (thrown) {
+      if (!(thrown instanceof ContentGone)) throw thrown;
+      throw new StorageUnavailable(file.path, "it was deleted, and only other replicas may have kept it", {
+        transient: false,
+      });
+    }
+  }
+
+  #resource(file: PooledFile, caching: Resource["caching"], open: Tree["open"]): Resource {
     const { path, content, sha256, sizeBytes, lastModifiedSeconds } = file;
-    const source = (range: ByteRange, signal: AbortSignal) => this.#tree.open({ path, content }, range, signal);
+    const source = (range: ByteRange, signal: AbortSignal) => open({ path, content }, range, signal);
     const mismatched = () => void this.#audit.mismatched(path);
     const cached = (bytes: () => AsyncIterable<Uint8Array>) => {
       if (content !== undefined) void this.#audit.auditContent(content, bytes);
