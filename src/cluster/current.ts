@@ -1,8 +1,10 @@
 // What Valkey says about the current publication of a suite, and which of two publications is later.
 import { z } from "zod";
+import type { Suite } from "../base/names.ts";
 import { parseSuiteOrFlat } from "../base/names.ts";
 import { parsedBy } from "../base/parsed-by.ts";
 import { parsedJson } from "./parsed-json.ts";
+import { parted } from "./scripts.ts";
 
 const suite = parsedBy(parseSuiteOrFlat);
 const integer = z.number().int().nonnegative();
@@ -33,9 +35,30 @@ export type CurrentPublication = z.infer<typeof publication>;
 /** A suite that has a current publication, or is no longer served. */
 export type CurrentState = z.infer<typeof currentState>;
 
+/** What a newer version of the program says about a suite, of which this one understands only when it was. */
+export interface UnknownState {
+  readonly kind: "unknown";
+  readonly suite: Suite;
+  readonly dateSeconds: number;
+}
+
+/** @param text "ORDER STATE" @returns undefined if not even the order is in the form that is known here */
+export function parseOrdered(suiteText: string, text: string): CurrentState | UnknownState | undefined {
+  const [order, json] = parted(text);
+  const known = parseCurrent(json);
+  if (known !== undefined) return known;
+  const parsed = suite.safeParse(suiteText);
+  const dateSeconds = Math.ceil(Number(order) / 2);
+  return parsed.success && Number.isSafeInteger(dateSeconds)
+    ? { kind: "unknown", suite: parsed.data, dateSeconds }
+    : undefined;
+}
+
 /** @returns undefined for text of another form, which a newer version of the program may have written */
 export const parseCurrent = (text: string): CurrentState | undefined => parsedJson(currentState, text);
 
 /** The greater of two is the later one. A suite is taken out of service after its last publication. */
-export const orderOf = (current: { readonly kind: CurrentState["kind"]; readonly dateSeconds: number }): number =>
-  2 * current.dateSeconds + (current.kind === "withdrawal" ? 1 : 0);
+export const orderOf = (current: {
+  readonly kind: (CurrentState | UnknownState)["kind"];
+  readonly dateSeconds: number;
+}): number => 2 * current.dateSeconds + (current.kind === "withdrawal" ? 1 : 0);

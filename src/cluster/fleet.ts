@@ -16,6 +16,7 @@ import { FleetCounter } from "./counters.ts";
 import type { Heard, Member } from "./members.ts";
 import { beat, beatMs, release } from "./members.ts";
 import { answerChannel, parseAnswer, parsePing, pingChannel } from "./pings.ts";
+import { UnusableContent } from "./publications.ts";
 import type { ReplicatedPublications } from "./replicated-publications.ts";
 import { snapshotChannel } from "./replicated-publications.ts";
 import type { FleetOfRepository, ReplicatedRepositoryOptions } from "./replicated-repository.ts";
@@ -80,6 +81,8 @@ export class Fleet implements FleetOfRepository {
   #isReady = false;
   /** Why it cannot serve what the others serve. */
   #problem = "it has not yet taken over the publications of the other replicas";
+  /** Whether there is a publication that it cannot take over, and no other replica that could serve it. */
+  #isLeftAlone = false;
   #isRetired = false;
   #beating: Promise<Heard> | undefined;
   #nextBeat: Promise<Heard> | undefined;
@@ -284,7 +287,7 @@ export class Fleet implements FleetOfRepository {
     const isServing = this.#isServing;
     const repositories = [...this.#repositories.values()];
     const publications = this.#publications();
-    const mayPublish = this.#isReady && !this.#isRetired;
+    const mayPublish = (this.#isReady || this.#isLeftAlone) && !this.#isRetired;
     try {
       const heard = await beat(this.valkey, {
         description: {
@@ -312,6 +315,8 @@ export class Fleet implements FleetOfRepository {
   #noteHeard(heard: Heard, toldServing: boolean): void {
     // Others may have published without this replica.
     if (!this.isUpToDate) this.#isReady = false;
+    // Past publications and first owners are not in a new Valkey.
+    if (this.#heard !== undefined && this.#heard.epoch !== heard.epoch) this.#pastDueMs = 0;
     this.#heard = heard;
     for (const repository of this.#repositories.values()) repository.note(heard);
     for (const resolve of this.#waitingForHeard.splice(0)) resolve(heard);
@@ -326,6 +331,7 @@ export class Fleet implements FleetOfRepository {
   async #catchUp(heard: Heard, toldServing: boolean): Promise<void> {
     try {
       await this.#sync(heard);
+      this.#isLeftAlone = false;
       if (toldServing && this.#isServing && !this.#isReady) {
         for (const each of this.#publications()) await each.takeRecent();
         this.#isReady = true;
@@ -340,6 +346,7 @@ export class Fleet implements FleetOfRepository {
       this.#isServing = false;
       this.#isReady = false;
       this.#problem = messageOf(thrown);
+      this.#isLeftAlone = thrown instanceof UnusableContent && this.servingMembers.length === 0;
       if (this.#failures.isNew("sync", thrown))
         this.#options.log.warn(
           { error: messageOf(thrown) },
@@ -400,12 +407,19 @@ export class Fleet implements FleetOfRepository {
 
   /** @throws ValkeyUnavailable, StateUnwritable */
   async #sync({ current, askedMs }: Heard): Promise<void> {
-    await Promise.all(this.#publications().map((each) => each.sync(current.get(each.stateName) ?? [], askedMs)));
+    const syncs = this.#publications().map((each) => each.sync(current.get(each.stateName) ?? [], askedMs));
+    const failed = (await Promise.allSettled(syncs)).filter((each) => each.status === "rejected");
+    // While Valkey is away, nothing can be said about content.
+    const worst = failed.find(({ reason }) => !(reason instanceof UnusableContent)) ?? failed[0];
+    if (worst !== undefined) throw worst.reason;
   }
 
   #noteAnnouncement(message: Buffer): void {
     const announcement = parseAnnouncement(message);
-    if (announcement === undefined) return;
+    if (announcement === undefined) {
+      this.fallBehind("another replica announces publications in a form that this version does not know");
+      return;
+    }
     for (const each of this.#publicationsOf(announcement.state)) void each.noteAnnouncement(announcement);
   }
 

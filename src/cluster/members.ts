@@ -2,10 +2,10 @@
 // which lease, and which publications are current.
 import { z } from "zod";
 import type { StateName } from "../base/names.ts";
-import type { CurrentState } from "./current.ts";
-import { orderOf, parseCurrent } from "./current.ts";
+import type { CurrentState, UnknownState } from "./current.ts";
+import { orderOf, parseOrdered } from "./current.ts";
 import { parsedJson } from "./parsed-json.ts";
-import { beatScript, releaseScript } from "./scripts.ts";
+import { beatScript, parted, releaseScript } from "./scripts.ts";
 import type { Valkey } from "./valkey.ts";
 
 /** How often a member tells that it is alive, in ms. */
@@ -57,9 +57,11 @@ export interface Heard {
   readonly nowMs: number;
   /** By `performance.now()`, when the request was sent. */
   readonly askedMs: number;
+  /** Another text when Valkey has lost its data. */
+  readonly epoch: string;
   readonly members: readonly Member[];
   readonly leases: ReadonlyMap<string, Lease>;
-  readonly current: ReadonlyMap<StateName, readonly CurrentState[]>;
+  readonly current: ReadonlyMap<StateName, readonly (CurrentState | UnknownState)[]>;
 }
 
 const reply = z.tuple([
@@ -87,10 +89,11 @@ export async function beat(valkey: Valkey, { description, repositories, states }
   const raw = await valkey.run((redis) =>
     redis.eval(beatScript, 1, `${valkey.prefix}epoch`, ...fixed, repositories.size, ...wanted, ...states),
   );
-  const [nowMs, , members, leases, current] = reply.parse(raw);
+  const [nowMs, epoch, members, leases, current] = reply.parse(raw);
   return {
     nowMs: Number(nowMs),
     askedMs,
+    epoch,
     members: members.flatMap((text) => memberIn(text) ?? []),
     leases: new Map(
       [...repositories.keys()].map((name, index) => {
@@ -98,9 +101,7 @@ export async function beat(valkey: Valkey, { description, repositories, states }
         return [name, { holder: holder === "" ? undefined : holder, fence }];
       }),
     ),
-    current: new Map(
-      states.map((state, index) => [state, (current[index] ?? []).flatMap((text) => currentIn(text) ?? [])]),
-    ),
+    current: new Map(states.map((state, index) => [state, statesIn(current[index] ?? [])])),
   };
 }
 
@@ -118,12 +119,9 @@ function memberIn(text: string): Member | undefined {
   return told && { ...told, toldMs: Number(toldMs) };
 }
 
-const currentIn = (text: string): CurrentState | undefined => parseCurrent(parted(text)[1]);
+/** @param pairs suite, "ORDER STATE", suite, … */
+const statesIn = (pairs: readonly string[]): readonly (CurrentState | UnknownState)[] =>
+  pairs.flatMap((suite, index) => (index % 2 === 0 ? (parseOrdered(suite, pairs[index + 1] ?? "") ?? []) : []));
 
 /** The form in which Valkey compares states. */
 export const orderText = (current: CurrentState): string => String(orderOf(current));
-
-function parted(text: string): readonly [string, string] {
-  const at = text.indexOf(" ");
-  return [text.slice(0, at), text.slice(at + 1)];
-}

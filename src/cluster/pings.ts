@@ -5,10 +5,11 @@ import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { abortable } from "../base/abort.ts";
 import type { ErrorCode } from "../base/error-codes.ts";
+import { errorCodes } from "../base/error-codes.ts";
 import { codeOf, messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { TreePath } from "../base/names.ts";
-import { parseTreePath } from "../base/names.ts";
+import { parseTreePath, tryParseTreePath } from "../base/names.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { PingOutcome } from "../publishing/served-repository.ts";
 import { parsedJson } from "./parsed-json.ts";
@@ -57,10 +58,21 @@ const answerMessage = z.object({ repository: z.string(), ping: z.string(), answe
 export type PingMessage = z.infer<typeof message>;
 export type AnswerMessage = z.infer<typeof answerMessage>;
 
+const outcomeLists = ["publications", "added", "removed", "rejected", "pending", "notices"] as const;
+const isOutcome = (value: unknown): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  outcomeLists.every((name) => Array.isArray((value as Readonly<Record<string, unknown>>)[name]));
+const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorCodes, code);
+/** A newer version of the program may have more codes. */
+const errorCode = z.string().transform((code): ErrorCode => (isErrorCode(code) ? code : "cluster/unavailable"));
+const anyAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("outcome"), outcome: z.custom<PingOutcome>(isOutcome) }),
+  z.object({ kind: z.literal("failure"), code: errorCode, text: z.string() }),
+]);
+
 /** The answer of the publisher. */
-type Answer =
-  | { readonly kind: "outcome"; readonly outcome: PingOutcome }
-  | { readonly kind: "failure"; readonly code: ErrorCode; readonly text: string };
+type Answer = z.infer<typeof anyAnswer>;
 
 const failureOf = (thrown: unknown): Answer => ({ kind: "failure", code: codeOf(thrown), text: messageOf(thrown) });
 
@@ -138,7 +150,8 @@ export class ReplicatedPings {
 
   noteAnswer({ ping, answer }: AnswerMessage): void {
     const opened = this.#opened(ping, answer);
-    if (opened !== undefined) this.#waiting.get(ping)?.(JSON.parse(opened) as Answer);
+    const said = opened === undefined ? undefined : parsedJson(anyAnswer, opened);
+    if (said !== undefined) this.#waiting.get(ping)?.(said);
   }
 
   /**
@@ -170,8 +183,8 @@ export class ReplicatedPings {
   /** Refreshes what this replica knows of the tree. The publisher reports what is wrong. */
   #look({ ping, path }: PingMessage): void {
     const opened = this.#opened(ping, path);
-    if (opened === undefined) return;
-    this.#repository?.ping(parseTreePath(opened), this.#stopping.signal).catch(() => undefined);
+    const known = opened === undefined ? undefined : tryParseTreePath(opened);
+    if (known !== undefined) this.#repository?.ping(known, this.#stopping.signal).catch(() => undefined);
   }
 
   async #answer(note: PingMessage): Promise<void> {

@@ -3,6 +3,7 @@
 import { createHash, hash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { asBuffer } from "../base/as-buffer.ts";
+import { RepoError } from "../base/errors.ts";
 import type { StateName } from "../base/names.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { PoolRecord } from "../publishing/store/package-pool.ts";
@@ -15,7 +16,11 @@ import { orderOf } from "./current.ts";
 import { renewScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import type { Valkey } from "./valkey.ts";
-import { ValkeyUnavailable } from "./valkey.ts";
+
+/** A part of a publication is not in Valkey, or a newer version of the program has written it in another form. */
+export class UnusableContent extends RepoError {
+  readonly code = "cluster/unavailable";
+}
 
 interface SharedPublicationsOptions {
   readonly valkey: Valkey;
@@ -24,8 +29,16 @@ interface SharedPublicationsOptions {
   readonly store: PublicationStore;
 }
 
+/**
+ * The form of manifests and segments. A version of the program with another form must also use other keys, because
+ * whoever finds a key does not store the value again.
+ */
+const form = 1;
+
 /** A manifest as it is stored, with what identifies the bytes of its segments. */
 interface SharedManifest {
+  /** Undefined in the first ones. */
+  readonly form?: number;
   readonly manifest: Manifest;
   /** By the id of each segment: a digest of its bytes. Two versions of the program may compress differently. */
   readonly digests: Readonly<Record<string, string>>;
@@ -33,6 +46,7 @@ interface SharedManifest {
 
 /** The header of a stored segment; its bytes follow. */
 interface SegmentHeader {
+  readonly form?: number;
   readonly sizes: StoredSegment["sizes"];
   readonly kept: StoredSegment["kept"];
   readonly gzBytes: number;
@@ -79,7 +93,7 @@ export class SharedPublications {
     await this.#putAll(await this.#missing([...blobKeys.keys()]), async (key) =>
       store.blobs.read(blobKeys.get(key) ?? ""),
     );
-    const shared: SharedManifest = { manifest, digests };
+    const shared: SharedManifest = { form, manifest, digests };
     const text = Buffer.from(JSON.stringify(shared));
     const current: CurrentPublication = {
       kind: "publication",
@@ -97,7 +111,7 @@ export class SharedPublications {
 
   /**
    * Stores everything here that the local store lacks of a publication in Valkey, which is then prepared.
-   * @throws ValkeyUnavailable also if Valkey does not have all of it
+   * @throws ValkeyUnavailable, UnusableContent
    */
   async fetch(current: CurrentPublication): Promise<Manifest> {
     const { store } = this.#options;
@@ -106,9 +120,10 @@ export class SharedPublications {
     if (known !== undefined && this.#fetched.get(suite) === current.digest) return known;
     const key = this.#manifestKey(current);
     const [sealed] = await this.#getAll([key]);
-    const text = gunzipSync(this.#open(key, sealed));
-    const { manifest, digests } = JSON.parse(text.toString()) as SharedManifest;
-    if (manifest.suite !== suite || manifest.id !== id) throw new ValkeyUnavailable(`Valkey has another ${key}`);
+    const { manifest, digests } = inForm(key, () => {
+      const shared = JSON.parse(gunzipSync(this.#open(key, sealed)).toString()) as SharedManifest;
+      return { ...shared, isExpected: shared.manifest.suite === suite && shared.manifest.id === id };
+    });
     await store.prepare(manifest, () => this.#fetchContent(manifest, digests));
     this.#fetched.set(suite, current.digest);
     return manifest;
@@ -128,7 +143,7 @@ export class SharedPublications {
     for (const batch of batches(wanted)) {
       const values = await this.#getAll(batch.map(({ key }) => key));
       for (const [index, { key, id }] of batch.entries()) {
-        await this.#takeSegment(id, digests[id] ?? "", this.#open(key, values[index]));
+        await this.#takeSegment(key, id, digests[id] ?? "", this.#open(key, values[index]));
         await this.#yieldNow();
       }
     }
@@ -140,23 +155,25 @@ export class SharedPublications {
       const values = await this.#getAll(batch.map(({ key }) => key));
       for (const [index, { key, sha256 }] of batch.entries()) {
         const bytes = this.#open(key, values[index]);
-        if (hash("sha256", bytes, "hex") !== sha256) throw new ValkeyUnavailable(`Valkey has another ${key}`);
+        if (hash("sha256", bytes, "hex") !== sha256) throw new UnusableContent(`Valkey has something else at ${key}`);
         await store.blobs.put(bytes, ["sha256"]);
       }
     }
   }
 
-  async #takeSegment(id: string, digest: string, value: Buffer): Promise<void> {
+  async #takeSegment(key: string, id: string, digest: string, value: Buffer): Promise<void> {
     const { store } = this.#options;
-    const headerBytes = value.readUInt32BE(0);
-    const body = value.subarray(4 + headerBytes);
-    const header = JSON.parse(value.subarray(4, 4 + headerBytes).toString()) as SegmentHeader;
-    const [gz, xz] = [body.subarray(0, header.gzBytes), body.subarray(header.gzBytes)];
-    if (header.sizes.id !== id || digestOfBytes(gz, xz) !== digest)
-      throw new ValkeyUnavailable(`Valkey has another segment ${id}`);
-    await store.segments.take({ sizes: header.sizes, kept: header.kept, gz, xz });
+    const { sizes, kept, pool, gz, xz } = inForm(key, () => {
+      const headerBytes = value.readUInt32BE(0);
+      const body = value.subarray(4 + headerBytes);
+      const header = JSON.parse(value.subarray(4, 4 + headerBytes).toString()) as SegmentHeader;
+      const bytes = { gz: body.subarray(0, header.gzBytes), xz: body.subarray(header.gzBytes) };
+      const isExpected = header.sizes.id === id && digestOfBytes(bytes.gz, bytes.xz) === digest;
+      return { ...header, ...bytes, isExpected };
+    });
+    await store.segments.take({ sizes, kept, gz, xz });
     this.#digests.set(id, digest);
-    if (header.pool.length > 0) await store.pool.take(header.pool);
+    if (pool.length > 0) await store.pool.take(pool);
   }
 
   async #segmentValue(id: string, isStanzas: ReadonlyMap<string, boolean>): Promise<Buffer> {
@@ -166,7 +183,7 @@ export class SharedPublications {
     if (content === undefined) return asBuffer(store.segments.read(id, "gz"));
     const { sizes, kept, gz, xz } = content;
     const named = isStanzas.get(id) === true ? await store.segments.references([id]) : [];
-    const header: SegmentHeader = { sizes, kept, gzBytes: gz.length, pool: [...store.pool.recordsOf(named)] };
+    const header: SegmentHeader = { form, sizes, kept, gzBytes: gz.length, pool: [...store.pool.recordsOf(named)] };
     const text = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(4);
     length.writeUInt32BE(text.length);
@@ -221,12 +238,12 @@ export class SharedPublications {
     return this.#options.sealing.seal(key, value);
   }
 
-  /** @throws ValkeyUnavailable */
+  /** @throws UnusableContent */
   #open(key: string, sealed: Buffer | null | undefined): Buffer {
     const opened = sealed ? this.#options.sealing.open(key, sealed) : undefined;
     if (opened !== undefined) return opened;
     const text = sealed ? "has something else at" : "does not have";
-    throw new ValkeyUnavailable(`Valkey ${text} ${key}, a part of a publication`);
+    throw new UnusableContent(`Valkey ${text} ${key}, a part of a publication`);
   }
 
   #segmentKey(id: string, digest: string): string {
@@ -246,6 +263,24 @@ const digestLength = 22;
 
 const digestOfBytes = (gz: Uint8Array, xz: Uint8Array): string =>
   createHash("sha256").update(gz).update(xz).digest("base64url").slice(0, digestLength);
+
+/**
+ * Reads a value that a member of the fleet has sealed, perhaps one of a newer version of the program.
+ * @throws UnusableContent
+ */
+function inForm<Value extends { readonly form?: number; readonly isExpected: boolean }>(
+  key: string,
+  read: () => Value,
+): Value {
+  let value: Value | undefined;
+  try {
+    value = read();
+  } catch (thrown) {
+    if (thrown instanceof UnusableContent) throw thrown;
+  }
+  if (value?.isExpected === true && (value.form ?? form) === form) return value;
+  throw new UnusableContent(`another version of the program has written ${key}, a part of a publication`);
+}
 
 /** Splits a list so that no part has much more than `bytesAtOnce`. */
 function* batches<Item extends { readonly bytes: number }>(items: readonly Item[]): Iterable<readonly Item[]> {

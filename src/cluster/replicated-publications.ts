@@ -11,12 +11,12 @@ import type { Manifest } from "../publishing/store/publication.ts";
 import { publicationId } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
 import { acknowledgementChannel, announcementChannel, announcementText } from "./announcements.ts";
-import type { CurrentPublication, CurrentState } from "./current.ts";
+import type { CurrentPublication, CurrentState, UnknownState } from "./current.ts";
 import { orderOf, parseCurrent } from "./current.ts";
 import { LeaseLost } from "./lease-lost.ts";
 import { orderText } from "./members.ts";
-import { SharedPublications } from "./publications.ts";
-import { commitScript, keys, offerScript } from "./scripts.ts";
+import { SharedPublications, UnusableContent } from "./publications.ts";
+import { commitScript, keys, offerScript, replaceScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import { SharedFirstOwners } from "./shared-first-owners.ts";
 import { ReplicatedSnapshots } from "./shared-snapshots.ts";
@@ -75,6 +75,17 @@ interface Commit {
   readonly ended: Promise<void>;
 }
 
+/** A current publication that this replica cannot take over. */
+interface UnusableState {
+  readonly dateSeconds: number;
+  readonly reason: UnusableContent;
+}
+
+/** What this replica serves of a suite. */
+type OwnState =
+  | { readonly kind: "publication"; readonly suite: Suite; readonly dateSeconds: number; readonly manifest: Manifest }
+  | Extract<CurrentState, { readonly kind: "withdrawal" }>;
+
 /** How long clients read a publication after the next one, in ms; see the sessions of clients that use plain names. */
 const recentMs = 300_000;
 
@@ -101,6 +112,8 @@ export class ReplicatedPublications implements Replicas {
   #commit: Commit | undefined;
   /** By suite: the digest of the current publication, if it is known to be that of the fleet. */
   readonly #agreed = new Map<Suite, string>();
+  /** By suite: current publications that this replica cannot take over. */
+  #unusable: ReadonlyMap<Suite, UnusableState> = new Map();
   /**
    * By suite and order: publications that may have become current without this replica knowing, and until when, by
    * `performance.now()`.
@@ -121,8 +134,8 @@ export class ReplicatedPublications implements Replicas {
       valkey,
       stateName,
       repository,
-      isPublisher: () => this.isPublisher,
       settle: () => fleet.settle(),
+      take: (suite, id) => this.#takeKept(suite, id),
       announce: async () => {
         await valkey.run((redis) => redis.publish(valkey.prefix + snapshotChannel, stateName));
       },
@@ -267,20 +280,66 @@ export class ReplicatedPublications implements Replicas {
    * @param askedMs by `performance.now()`: the fleet had this at that time or later
    * @throws ValkeyUnavailable, StateUnwritable
    */
-  async sync(states: readonly CurrentState[], askedMs: number): Promise<void> {
+  async sync(states: readonly (CurrentState | UnknownState)[], askedMs: number): Promise<void> {
     const repository = this.#repository;
     if (repository === undefined) return;
-    const known = new Map(states.map((current) => [current.suite, current]));
+    const unusable = new Map<Suite, UnusableState>();
     for (const current of states) {
-      if (this.#isNews(current)) await this.#queue.run(() => this.#takeOver(current));
-      else await this.#queue.run(() => this.#agreeOn(current));
+      try {
+        await this.#queue.run(() => this.#compare(current));
+      } catch (thrown) {
+        if (!(thrown instanceof UnusableContent)) throw thrown;
+        unusable.set(current.suite, { dateSeconds: current.dateSeconds, reason: thrown });
+        // Should this replica publish next, then with a later Date.
+        await repository.store.noteDate(current.suite, current.dateSeconds);
+      }
     }
-    for (const manifest of repository.publications()) {
-      const order = orderOf({ kind: "publication", dateSeconds: manifest.dateSeconds });
-      const current = known.get(manifest.suite);
-      if (current === undefined || orderOf(current) < order) await this.#queue.run(() => this.#offer(manifest));
+    const orders = new Map(states.map((current) => [current.suite, orderOf(current)]));
+    for (const own of this.#ownStates(repository)) {
+      if ((orders.get(own.suite) ?? 0) < orderOf(own)) await this.#queue.run(() => this.#offer(own));
     }
     for (const [key, { untilMs }] of this.#doubts) if (untilMs < askedMs) this.#doubts.delete(key);
+    this.#unusable = unusable;
+    const [first] = unusable.values();
+    if (first !== undefined) throw first.reason;
+  }
+
+  /**
+   * To be called by a new publisher that has published everything. Takes the suites out of service that are current for
+   * the fleet, but whose content nobody can provide, and which the tree does not have.
+   * @throws LeaseLost, ValkeyUnavailable, StateUnwritable
+   */
+  async takeCharge(): Promise<void> {
+    const repository = this.#repository;
+    // Otherwise they are stored with the next exchange of past publications.
+    await this.firstOwners?.offer().catch(() => undefined);
+    for (const [suite, { dateSeconds }] of this.#unusable) {
+      if (repository === undefined || repository.currentOf(suite) !== undefined) continue;
+      const withdrawnMs = Date.now();
+      await this.#announce({ kind: "withdrawal", suite, dateSeconds, withdrawnMs }, () =>
+        repository.adoptWithdrawal(suite, withdrawnMs, dateSeconds),
+      );
+    }
+  }
+
+  /** Takes over what is later than what this replica has. @throws UnusableContent, ValkeyUnavailable, StateUnwritable */
+  async #compare(current: CurrentState | UnknownState): Promise<void> {
+    const isNews = this.#isNews(current);
+    if (current.kind !== "unknown") await (isNews ? this.#takeOver(current) : this.#agreeOn(current));
+    else if (isNews) throw new UnusableContent(`a newer version of the program publishes ${current.suite}`);
+  }
+
+  /** The current publications of this replica, and the suites that are no longer served. */
+  #ownStates(repository: Repository): readonly OwnState[] {
+    const publications = Array.from(repository.publications(), (manifest): OwnState => {
+      const { suite, dateSeconds } = manifest;
+      return { kind: "publication", suite, dateSeconds, manifest };
+    });
+    const withdrawals = Array.from(
+      repository.store.withdrawals(),
+      ([suite, withdrawn]): OwnState => ({ kind: "withdrawal", suite, ...withdrawn }),
+    );
+    return [...publications, ...withdrawals];
   }
 
   /**
@@ -292,23 +351,35 @@ export class ReplicatedPublications implements Replicas {
     const repository = this.#repository;
     if (repository === undefined) return;
     const { store } = repository;
-    await this.snapshots?.offer();
     if (isPublisher) await this.firstOwners?.offer();
     const known = await this.#keptInValkey();
     await this.#pushUnknown(known);
     const oldestMs = Date.now() - repository.keepSeconds * 1000;
     for (const [suite, states] of known) {
-      const pinned = new Set([...store.pins.all()].filter((pin) => pin.suite === suite).map(({ id }) => id));
+      const held = this.snapshots?.heldIds(suite);
       for (const [index, state] of states.entries()) {
         const next = states[index + 1];
-        if (next === undefined) continue;
-        const isKept = servedMsOf(next) > oldestMs || (state.kind === "publication" && pinned.has(state.id));
+        if (next === undefined) {
+          // Nobody renews it otherwise as long as it is the current one.
+          if (isPublisher && state.kind === "publication") await this.#renew(state);
+          continue;
+        }
+        const isKept = servedMsOf(next) > oldestMs || (state.kind === "publication" && held?.has(state.id) === true);
         if (!isKept && isPublisher) await this.#forgetKept(state);
         if (!isKept || state.kind === "withdrawal") continue;
         if (!store.has(suite, state.id)) await this.#takePast(state, next);
-        else if (isPublisher) await this.#renewPast(state);
+        else if (isPublisher) await this.#renew(state);
       }
     }
+    await repository.removeOld();
+  }
+
+  /** Takes over one past publication, if Valkey has it. @throws ValkeyUnavailable, StateUnwritable */
+  async #takeKept(suite: Suite, id: string): Promise<void> {
+    const states = (await this.#keptInValkey()).get(suite) ?? [];
+    const at = states.findIndex((state) => state.kind === "publication" && state.id === id);
+    const [state, next] = [states[at], states[at + 1]];
+    if (state?.kind === "publication" && next !== undefined) await this.#takePast(state, next);
   }
 
   /** Stores the publications that Valkey does not know. */
@@ -324,12 +395,12 @@ export class ReplicatedPublications implements Replicas {
     }
   }
 
-  /** Keeps a past publication in Valkey for another while. */
-  async #renewPast(past: CurrentPublication): Promise<void> {
-    const manifest = this.#repository?.store.get(past.suite, past.id);
-    const renewed = manifest && (await this.#publications?.push(manifest, past.servedMs));
+  /** Keeps a publication in Valkey for another while. */
+  async #renew(state: CurrentPublication): Promise<void> {
+    const manifest = this.#repository?.store.get(state.suite, state.id);
+    const renewed = manifest && (await this.#publications?.push(manifest, state.servedMs));
     // The patches of an older publication are not kept: then it is another manifest.
-    if (renewed !== undefined && renewed.digest !== past.digest) await this.#noteKept(renewed);
+    if (renewed !== undefined && renewed.digest !== state.digest) await this.#noteKept(renewed);
   }
 
   async #noteKept(state: CurrentState): Promise<void> {
@@ -366,7 +437,12 @@ export class ReplicatedPublications implements Replicas {
     const [store, publications] = [this.#repository?.store, this.#publications];
     if (store === undefined || publications === undefined) return;
     const times = { servedMs: past.servedMs, supersededMs: servedMsOf(next), successor: momentOf(next) };
-    await this.#queue.run(async () => await store.keepPast(await publications.fetch(past), times));
+    try {
+      await this.#queue.run(async () => await store.keepPast(await publications.fetch(past), times));
+    } catch (thrown) {
+      // It is as if it were not kept: Valkey has lost it, or a newer version has another form.
+      if (!(thrown instanceof UnusableContent)) throw thrown;
+    }
   }
 
   /** All states of each suite, the earliest first. */
@@ -391,20 +467,38 @@ export class ReplicatedPublications implements Replicas {
     const { suite, id, digest, servedMs } = current;
     const own = repository.currentOf(suite);
     if (own?.id !== id || this.#agreed.get(suite) === digest || this.#commit?.suite === suite) return;
-    const manifest = await publications.fetch(current);
-    if (manifest.inRelease !== own.inRelease) await repository.adopt(manifest, servedMs);
-    else repository.store.forgetPrepared(suite, id);
+    try {
+      const manifest = await publications.fetch(current);
+      if (manifest.inRelease !== own.inRelease) await repository.adopt(manifest, servedMs);
+      else repository.store.forgetPrepared(suite, id);
+      this.#agreed.set(suite, digest);
+    } catch (thrown) {
+      if (!(thrown instanceof UnusableContent)) throw thrown;
+      await this.#restore(own, current);
+    }
+  }
+
+  /** Stores the current publication again, of which Valkey has only the name. */
+  async #restore(own: Manifest, current: CurrentPublication): Promise<void> {
+    const { valkey } = this.#options;
+    const pushed = await this.#publications?.push(own, current.servedMs);
+    if (pushed === undefined) return;
+    const { suite, digest } = pushed;
+    if (digest !== current.digest) {
+      const args = [valkey.prefix, this.stateName, suite, current.digest, orderText(pushed), JSON.stringify(pushed)];
+      const key = valkey.prefix + keys.current(this.stateName);
+      await valkey.run((redis) => redis.eval(replaceScript, 1, key, ...args));
+    }
     this.#agreed.set(suite, digest);
   }
 
   /** Whether this replica lacks what is current elsewhere. */
-  #isNews(current: CurrentState): boolean {
-    const own = this.#repository?.currentOf(current.suite);
-    if (own === undefined)
-      return (
-        current.kind === "publication" || current.dateSeconds > (this.#repository?.store.lastDate(current.suite) ?? 0)
-      );
-    return orderOf(current) > orderOf({ kind: "publication", dateSeconds: own.dateSeconds });
+  #isNews(current: CurrentState | UnknownState): boolean {
+    const { suite } = current;
+    const own = this.#repository?.currentOf(suite);
+    const withdrawn = this.#repository?.store.withdrawalOf(suite);
+    if (own !== undefined) return orderOf(current) > orderOf({ kind: "publication", dateSeconds: own.dateSeconds });
+    return withdrawn === undefined || orderOf(current) > orderOf({ kind: "withdrawal", ...withdrawn });
   }
 
   async #takeOver(current: CurrentState): Promise<void> {
@@ -425,18 +519,24 @@ export class ReplicatedPublications implements Replicas {
     this.#forgetDoubts(current);
   }
 
-  /** Tells Valkey the current publication of a suite, unless it knows a later one. */
-  async #offer(manifest: Manifest): Promise<void> {
+  /** Tells Valkey the state of a suite, unless it knows a later one. */
+  async #offer(own: OwnState): Promise<void> {
     const { valkey, fleet } = this.#options;
-    const { suite, id } = manifest;
-    const repository = this.#repository;
-    if (repository?.currentOf(suite)?.id !== id || this.#commit?.suite === suite) return;
-    const current = await this.#publications?.push(manifest, repository.store.servedSince(suite, id) * 1000);
+    const { suite } = own;
+    if (this.#commit?.suite === suite) return;
+    const current = own.kind === "withdrawal" ? own : await this.#pushCurrent(own.manifest);
     if (current === undefined) return;
     const message = announcementText("commit", this.stateName, current, fleet.id);
     const args = [valkey.prefix, this.stateName, suite, orderText(current), JSON.stringify(current), message];
     const key = valkey.prefix + keys.current(this.stateName);
     await valkey.run((redis) => redis.eval(offerScript, 1, key, ...args));
+  }
+
+  async #pushCurrent(own: Manifest): Promise<CurrentPublication | undefined> {
+    const repository = this.#repository;
+    const { suite, id } = own;
+    if (repository?.currentOf(suite)?.id !== id) return undefined;
+    return await this.#publications?.push(own, repository.store.servedSince(suite, id) * 1000);
   }
 
   #noteDoubt(current: CurrentState): void {

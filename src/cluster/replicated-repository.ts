@@ -1,5 +1,6 @@
 // One configured repository in a fleet: its lease, its publications under all their names, and its pings.
 import { setTimeout as sleep } from "node:timers/promises";
+import { endsWithin } from "../base/ends-within.ts";
 import { codeOf, errorOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName, StateName, TreePath } from "../base/names.ts";
@@ -9,6 +10,7 @@ import type { Repository } from "../publishing/live/repository.ts";
 import type { PingOutcome } from "../publishing/served-repository.ts";
 import { RepositoryLease } from "./lease.ts";
 import type { Heard, Member } from "./members.ts";
+import { beatMs } from "./members.ts";
 import type { PingedRepository } from "./pings.ts";
 import { ReplicatedPings } from "./pings.ts";
 import { ReadOnce } from "./read-once.ts";
@@ -53,6 +55,9 @@ const keysIn = (settings: Readonly<Record<string, string>>): readonly string[] =
 /** How long a start waits for the connection to Valkey, in ms. */
 const connectionPatienceMs = 3000;
 const connectionPollMs = 10;
+
+/** How long a start waits for the first owners of names, in ms. */
+const ownersPatienceMs = 5000;
 
 /** After a replica could not read the tree, the others take the lease for so long, in ms. */
 const restMs = 5000;
@@ -175,7 +180,27 @@ export class ReplicatedRepository {
     const { valkey } = this.#options;
     for (const begunMs = performance.now(); !valkey.isConnected; await sleep(connectionPollMs))
       if (performance.now() - begunMs > connectionPatienceMs) return;
-    for (const { firstOwners } of this.#publications.values()) await firstOwners?.load().catch(() => undefined);
+    await endsWithin(this.#takeOwners(), ownersPatienceMs);
+  }
+
+  /**
+   * Takes over the first owners of names. As long as there are other replicas, it waits until they have stored them:
+   * Valkey may just have lost everything.
+   */
+  async #takeOwners(): Promise<void> {
+    const { fleet } = this.#options;
+    const stores = [...this.#publications.values()].flatMap(({ firstOwners }) => firstOwners ?? []);
+    while (!this.#isEnded) {
+      const { nowMs, epoch, leases } = await fleet.nextHeard();
+      // What the publisher knows counts.
+      if (leases.get(this.name)?.holder === fleet.id) return;
+      const isAlone = fleet.otherMembers.length === 0;
+      // In a new Valkey, others may not have told yet that they are there.
+      if (isAlone && nowMs - Number(epoch) < 2 * beatMs) continue;
+      const loads = stores.filter((store) => !isAlone || store.isEmpty()).map((store) => store.load());
+      const loaded = await Promise.all(loads).catch(() => [false]);
+      if (isAlone || loaded.every(Boolean)) return;
+    }
   }
 
   /** As `ServedRepository.ping`: then the change is published on all replicas. @throws ValkeyUnavailable */
@@ -222,10 +247,13 @@ export class ReplicatedRepository {
         const { members } = await fleet.nextHeard();
         if (members.every((member) => member.toldMs >= takenMs && !this.#isBehind(member))) break;
       }
+      // A suite that is rolled back must not serve the tree for a moment.
+      for (const { snapshots } of this.#publications.values()) await snapshots?.follow().catch(() => undefined);
       await Promise.all(this.#live.map((repository) => repository.refreshAll()));
       if (!isStillTaken() || !this.#lease.publish(fence)) return;
       log.info({ repository: this.name, fence }, "this replica publishes now");
       for (const repository of this.#live) await repository.publishAll();
+      for (const publications of this.#publications.values()) await publications.takeCharge();
       onPublisher();
       await this.#pings.answerAll();
     } catch (thrown) {

@@ -33,7 +33,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  * lease is wanted, and the names under which publications are kept.
  *
  * Reply: the time, the time since when this Valkey has data, a list of the members ("TIME DESCRIPTION"), a list of
- * holder and fence for each repository, a list for each name of publications ("ORDER STATE").
+ * holder and fence for each repository, a list for each name of publications (suite, "ORDER STATE", suite, …).
  */
 export const beatScript = `${now}
 local prefix, id = ARGV[1], ARGV[2]
@@ -70,7 +70,7 @@ for _ = 1, count do
   at = at + 2
 end
 local current = {}
-for index = at, #ARGV do current[#current + 1] = redis.call('HVALS', prefix .. 'current:' .. ARGV[index]) end
+for index = at, #ARGV do current[#current + 1] = redis.call('HGETALL', prefix .. 'current:' .. ARGV[index]) end
 return { string.format('%.0f', now), epoch, members, leases, current }
 `;
 
@@ -104,6 +104,20 @@ return { 'done' }
 `;
 
 /**
+ * Puts a publication in the place of the current one with the same Date, which nobody can read.
+ *
+ * Arguments: prefix, state name, suite, the digest of the other one, order, state.
+ */
+export const replaceScript = `
+local key = ARGV[1] .. 'current:' .. ARGV[2]
+local known = redis.call('HGET', key, ARGV[3])
+if not known or not string.find(known, ARGV[4], 1, true) then return 0 end
+redis.call('HSET', key, ARGV[3], ARGV[5] .. ' ' .. ARGV[6])
+redis.call('HSET', ARGV[1] .. 'kept:' .. ARGV[2], ARGV[3] .. ' ' .. ARGV[5], ARGV[6])
+return 1
+`;
+
+/**
  * Makes a publication that was current before the current one again, unless Valkey knows a later one.
  *
  * Arguments: prefix, state name, suite, order, state, message.
@@ -118,6 +132,27 @@ redis.call('PUBLISH', prefix .. 'announce', ARGV[6])
 return 1
 `;
 
+/**
+ * Stores a command about a pin or a rollback. A new one is later than all others; another one counts only if it is
+ * later than what is known.
+ *
+ * Arguments: the field, "new" or "known", its order or, of a new one, the least order that it may have, the command.
+ *
+ * Reply: the order of the command that counts.
+ */
+export const commandScript = `${now}
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+local last = tonumber(known and string.match(known, '^%d+')) or 0
+local order = tonumber(ARGV[3])
+if ARGV[2] == 'new' then
+  order = math.max(order, now, last + 1)
+elseif order <= last then
+  return string.format('%.0f', last)
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f ', order) .. ARGV[4])
+return string.format('%.0f', order)
+`;
+
 /** Keeps values for another while. Arguments: the time in ms. Reply: the numbers of the keys without a value. */
 export const renewScript = `
 local missing = {}
@@ -126,6 +161,12 @@ for index, key in ipairs(KEYS) do
 end
 return missing
 `;
+
+/** Splits a value that begins with a number: "ORDER JSON" and the like. */
+export function parted(text: string): readonly [number: string, rest: string] {
+  const at = text.indexOf(" ");
+  return [text.slice(0, at), text.slice(at + 1)];
+}
 
 /** Gives a lease back. Arguments: prefix, id, the repositories. */
 export const releaseScript = `

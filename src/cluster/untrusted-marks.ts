@@ -1,10 +1,14 @@
 // Contents about which something wrong is known: a mark that one server makes reaches every other one, also later ones.
+import { z } from "zod";
 import type { UntrustedMark } from "../catalog/shared-inspections.ts";
+import { parsedJson } from "./parsed-json.ts";
 import type { Sealing } from "./sealing.ts";
 import type { Valkey } from "./valkey.ts";
 
 /** The number of marks of one tree. Each names a content whose uploader gave wrong metadata, or a damaged record. */
 const maxMarks = 10_000;
+
+const untrustedMark = z.object({ contentKey: z.string(), mark: z.string() });
 
 /** A mark that Valkey does not have yet. */
 interface Unsent {
@@ -113,7 +117,7 @@ export class UntrustedMarks {
   #opened(value: Buffer): readonly UntrustedMark[] {
     const plain = this.#sealing.open("untrusted", value);
     if (plain === undefined) return [];
-    const { contentKey, mark } = JSON.parse(plain.toString()) as Partial<UntrustedMark>;
-    return typeof contentKey === "string" && typeof mark === "string" ? [{ contentKey, mark }] : [];
+    const mark = parsedJson(untrustedMark, plain.toString());
+    return mark === undefined ? [] : [mark];
   }
 }

@@ -269,7 +269,7 @@ export class SuiteBuilder {
     const stored = Promise.all([pooled(), store.segments.written(fresh)]);
     stored.catch(() => undefined);
     const last = latest(
-      latest(current?.dateSeconds ?? store.lastDate(this.#suite), store.preparedDate(this.#suite)),
+      latest(latest(current?.dateSeconds, store.lastDate(this.#suite)), store.preparedDate(this.#suite)),
       datesAfterSeconds,
     );
     const { components, architectures, indices, blobs, binaryPackages, sourcePackages, rolledBackTo } = content;

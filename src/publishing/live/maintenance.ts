@@ -61,12 +61,16 @@ export class Maintenance {
   }
 
   start(): void {
-    const { publishQueue, signal } = this.#options;
     const renew = async (): Promise<number> => {
-      await publishQueue.run(() => this.#renew());
+      await this.renewNow();
       return renewalSeconds * 1000;
     };
-    void repeat(renew, { firstDelayMs: 0, signal });
+    void repeat(renew, { firstDelayMs: 0, signal: this.#options.signal });
+  }
+
+  /** Publishes what is due to be published again. Failures are logged. */
+  async renewNow(): Promise<void> {
+    await this.#options.publishQueue.run(() => this.#renew());
   }
 
   /** Resolves when every deferred file was tried. @returns the suites that lack some */

@@ -324,7 +324,7 @@ export class Repository implements ServedRepository, SuiteRollback {
   /** Takes a suite out of service that another replica has taken out of service. @param dateSeconds its last Date */
   async adoptWithdrawal(suite: Suite, nowMs: number, dateSeconds: number): Promise<void> {
     await this.#options.store.noteDate(suite, dateSeconds);
-    if (this.#suites.has(suite)) await this.#suites.withdraw(suite, nowMs);
+    await this.#suites.withdraw(suite, nowMs, dateSeconds);
   }
 
   /** The first owners of package names. */
@@ -354,8 +354,14 @@ export class Repository implements ServedRepository, SuiteRollback {
 
   /** Publishes every suite as this server knows it. Failures are logged and retried by the next refresh. */
   async publishAll(): Promise<void> {
-    const { publisher } = this.#options;
+    const { publisher, maintenance } = this.#options;
     for (const name of this.#suites.names()) await publisher.publish(name, suitePath(name)).catch(() => undefined);
+    await maintenance.renewNow();
+  }
+
+  /** Removes old publications, if that is due. For a repository that is not refreshed while another replica publishes. */
+  async removeOld(): Promise<void> {
+    await this.#options.publishQueue.run(() => this.#options.maintenance.afterRefresh([]));
   }
 
   #isAwaitingPublisher(path: string): boolean {

@@ -61,12 +61,16 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
     await this.withdraw(name, nowMs);
   }
 
-  /** Takes a suite out of service here only. @param nowMs in ms since the epoch */
-  async withdraw(name: Suite, nowMs: number): Promise<void> {
+  /**
+   * Takes a suite out of service here only.
+   * @param nowMs in ms since the epoch
+   * @param dateSeconds as for `PublicationStore.withdraw`
+   */
+  async withdraw(name: Suite, nowMs: number, dateSeconds?: number): Promise<void> {
     const { store, observer } = this.#options;
-    this.#byName.delete(name);
-    await store.withdraw(name, nowMs);
-    observer.withdrawn(name);
+    const isServed = this.#byName.delete(name);
+    await store.withdraw(name, nowMs, dateSeconds);
+    if (isServed) observer.withdrawn(name);
   }
 
   currentOf(name: Suite): Manifest | undefined {

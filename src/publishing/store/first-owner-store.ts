@@ -34,9 +34,13 @@ export class FirstOwnerStore {
     return Array.from(this.#owners.getRange(), ({ key, value }) => [key, value] as const);
   }
 
-  /** Adds records of another replica. */
-  async take(records: readonly (readonly [string, FirstOwner])[]): Promise<void> {
-    await written(() => Promise.all(records.map(([key, owner]) => this.#owners.put(key, owner))));
+  /** Replaces all records by those of another replica. To be called before the tree is read. */
+  async replaceBy(records: ReadonlyMap<string, FirstOwner>): Promise<void> {
+    const replace = (): void => {
+      for (const key of Array.from(this.#owners.getKeys())) if (!records.has(key)) this.#owners.removeSync(key);
+      for (const [key, owner] of records) this.#owners.putSync(key, owner);
+    };
+    await written(() => this.#owners.transaction(replace));
   }
 
   of(suite: Suite): FirstOwners {

@@ -22,7 +22,7 @@ export interface LastingRecord {
 }
 
 /** The databases of a repository that are copied completely. */
-const wholeDatabases = ["pins", "rolled-back", "held-names", "identities"] as const;
+const wholeDatabases = ["pins", "rolled-back", "snapshot-commands", "held-names", "identities"] as const;
 /** The databases of which only records of selected publications are copied; those with bytes first. */
 const binaryDatabases: readonly string[] = ["segments", "blobs"];
 const partialDatabases = [

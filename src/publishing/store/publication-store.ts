@@ -23,6 +23,7 @@ import {
   segmentIdsOf,
 } from "./publication.ts";
 import { SegmentStore } from "./segment-store.ts";
+import { SnapshotCommands } from "./snapshot-commands.ts";
 import { isMoment, isPinName, SnapshotPins } from "./snapshot-pins.ts";
 import { parseSuiteKey, suiteKey } from "./suite-keys.ts";
 
@@ -41,6 +42,14 @@ export interface PastPublication {
   readonly indices: readonly Omit<PublishedIndex, "segments">[];
 }
 
+/** When a suite was taken out of service. */
+export interface Withdrawal {
+  /** The Date of its last publication, in seconds since the epoch. */
+  readonly dateSeconds: number;
+  /** Milliseconds since the epoch. */
+  readonly withdrawnMs: number;
+}
+
 /** How many segments a run lists. With short runs, a change at the end of an index writes only one new run. */
 const segmentsPerRun = 32;
 
@@ -53,10 +62,13 @@ export class PublicationStore {
   readonly segments: SegmentStore;
   readonly blobs: BlobStore;
   readonly pins: SnapshotPins;
+  readonly snapshotCommands: SnapshotCommands;
   readonly #manifests: Database<StoredManifest, string>;
   readonly #runs: Database<readonly SegmentSizes[], string>;
   readonly #current: Database<string, string>;
   readonly #dates: Database<number, string>;
+  /** By suite: the suites that were taken out of service, and are not served again. */
+  readonly #withdrawals: Database<Withdrawal, string>;
   readonly #identities: Database<readonly (readonly [string, string])[], string>;
   /** When each publication was first served, in seconds since the epoch. Older versions stored only the Date. */
   readonly #servedSeconds: Database<number, string>;
@@ -82,6 +94,7 @@ export class PublicationStore {
     this.#runs = root.openDB({ name: `${name}/runs` });
     this.#current = root.openDB({ name: `${name}/current` });
     this.#dates = root.openDB({ name: `${name}/dates` });
+    this.#withdrawals = root.openDB({ name: `${name}/withdrawals` });
     this.#identities = root.openDB({ name: `${name}/identities` });
     this.#servedSeconds = root.openDB({ name: `${name}/served` });
     this.#supersededMs = root.openDB({ name: `${name}/superseded` });
@@ -90,6 +103,7 @@ export class PublicationStore {
     this.segments = new SegmentStore(root, name);
     this.blobs = new BlobStore(root, name);
     this.pins = new SnapshotPins(root, name);
+    this.snapshotCommands = new SnapshotCommands(root, name);
     this.pool = new PackagePool(root.openDB({ name: `${name}/pool` }), root.openDB({ name: `${name}/pool-segments` }));
   }
 
@@ -120,6 +134,7 @@ export class PublicationStore {
       this.#dates.putSync(suite, manifest.dateSeconds);
       this.#identities.putSync(suite, [...identityFieldsOf(manifest.release)]);
       this.#current.putSync(suite, id);
+      this.#withdrawals.removeSync(suite);
     };
     await written(() => this.#manifests.transaction(put));
     this.#lastDates?.keep(`${this.#name}/${suite}`, manifest.dateSeconds);
@@ -204,15 +219,29 @@ export class PublicationStore {
     for (const { key, value } of this.#identities.getRange()) yield [parseSuiteOrFlat(key), new Map(value)];
   }
 
-  /** Stops serving a suite. Its files remain available by hash while its publications are kept. */
-  async withdraw(suite: Suite, nowMs: number): Promise<void> {
-    if (!this.#current.doesExist(suite)) return;
+  /**
+   * Stops serving a suite. Its files remain available by hash while its publications are kept.
+   * @param dateSeconds the Date of its last publication, if another replica knows a later one than this
+   */
+  async withdraw(suite: Suite, nowMs: number, dateSeconds = this.lastDate(suite)): Promise<void> {
     await written(() =>
       this.#current.transaction(() => {
+        if (dateSeconds !== undefined) this.#withdrawals.putSync(suite, { dateSeconds, withdrawnMs: nowMs });
+        if (!this.#current.doesExist(suite)) return;
         this.#supersede(suite, nowMs, publicationId(Math.floor(nowMs / 1000)));
         this.#current.removeSync(suite);
       }),
     );
+  }
+
+  /** When a suite was taken out of service, if it is not served now. */
+  withdrawalOf(suite: Suite): Withdrawal | undefined {
+    return this.#withdrawals.get(suite);
+  }
+
+  /** The suites that were taken out of service. */
+  *withdrawals(): Iterable<readonly [Suite, Withdrawal]> {
+    for (const { key, value } of this.#withdrawals.getRange()) yield [parseSuiteOrFlat(key), value];
   }
 
   /** The kept publications of a suite, including the current one, newest first and without their segments. */
