@@ -52,8 +52,9 @@ of --keyring, and every file must have the size and SHA256 in its index.
 
 Packages come to dists/SUITE/COMPONENT/binary-ARCH and source of the tree. The next run imports only what is new, so the
 same command, run by a timer, follows an upstream. What the upstream no longer lists stays, unless --delete is given;
-that removes only what an import from the same suite has brought. Each package is checked by the rules of the server:
-the others are imported without those that it would reject.
+that removes only what an import from the same suite has brought, and not the directory of a component or architecture
+that the upstream no longer has. Each package is checked by the rules of the server: the others are imported without
+those that it would reject.
 Nothing is published before everything is stored; then all files of a directory are linked in one write. After an
 interruption, the same command continues.
 
