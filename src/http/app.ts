@@ -191,7 +191,11 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
       const resource = trailingSlash
         ? undefined
         : (repository.findNow(rest, context.session) ?? (await repository.find(rest, context)));
-      if (resource !== undefined) return await sendResource(resource, request, response, context, audience);
+      if (resource !== undefined) {
+        const field = context.session?.publicationField;
+        if (field !== undefined) response.setHeader(...field);
+        return await sendResource(resource, request, response, context, audience);
+      }
       if (!trailingSlash && wantsHtml(request)) return await toRoutes();
       throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
     } catch (thrown) {

@@ -1,10 +1,12 @@
 // Mirrors fetch Release and then the indices by plain names, in several requests. This remembers the publication whose
-// Release each client has fetched, so that it gets the indices of the same one even if a new one is current.
+// Release each client has fetched, so that it gets the indices of the same one even if a new one is current. In a fleet,
+// the load balancer can remember it too, and then nothing depends on what the servers tell each other.
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../base/clock.ts";
 import type { ClientSession, ReleaseFile } from "../publishing/served-repository.ts";
+import { publicationId, secondsOfMoment } from "../publishing/store/publication.ts";
 import { lastForwarded } from "./client-address.ts";
 
 export interface MirrorLimits {
@@ -31,6 +33,13 @@ const pairMs = 1000;
 const maxSuitesPerConnection = 16;
 /** How many characters of a header distinguish clients. */
 const maxKeyLength = 256;
+
+/**
+ * Has the Date, in seconds since the epoch, of the publication that a client reads. A server of a fleet sends it with
+ * Release and InRelease. The load balancer remembers it, and sends it with each request of the client: 0 if it does not
+ * know the client. Only the client itself would be confused by a wrong one.
+ */
+const publicationField = "Tahoe-Apt-Publication";
 
 /** A client that is reading a publication, as all servers of a fleet know it. */
 export interface SharedSession {
@@ -125,7 +134,7 @@ export class MirrorSessions {
    * Returns the sessions of the client that sent a request. Must be called for each request, in order of arrival.
    * @returns undefined if the client cannot be identified: it is behind a proxy that does not name it
    */
-  of(request: IncomingMessage): ClientSession | undefined {
+  of(request: IncomingMessage): RequestSession | undefined {
     const { socket, headers } = request;
     const forwarded = headers["x-forwarded-for"];
     if (this.#behindProxy || forwarded !== undefined) {
@@ -197,6 +206,7 @@ export class MirrorSessions {
   /**
    * Asks the other servers of the fleet about a client, if what they know can matter: while a suite has one publication,
    * every client is reading that one.
+   * @param isRemembered whether the load balancer remembers what the client is reading
    * @returns undefined if nobody needs to be asked
    */
   learn(
@@ -206,7 +216,11 @@ export class MirrorSessions {
       suiteKey,
       file,
       currentId,
-    }: Readonly<Record<"suiteKey" | "currentId", string>> & { readonly file: ReleaseFile | undefined },
+      isRemembered,
+    }: Readonly<Record<"suiteKey" | "currentId", string>> & {
+      readonly file: ReleaseFile | undefined;
+      readonly isRemembered: boolean;
+    },
   ): Promise<void> | undefined {
     const shared = this.#shared;
     if (shared === undefined) return undefined;
@@ -219,7 +233,7 @@ export class MirrorSessions {
     // Whoever keeps a connection to this server has not been elsewhere.
     const mustAsk = nowMs - sinceMs <= relevantMs && memory?.sessions.has(suiteKey) !== true;
     // The next request of this client may come to another server before that could know of the session.
-    const mustTell = file !== undefined && this.#plain.has(client);
+    const mustTell = file !== undefined && !isRemembered && this.#plain.has(client);
     if (!mustAsk && !mustTell) return undefined;
     return this.#exchange(shared, key, {
       mustAsk,
@@ -265,12 +279,14 @@ const isSame = (one: SharedSession, other: SharedSession | undefined): boolean =
   other !== undefined && one.id === other.id && one.beganMs === other.beganMs && one.isPaired === other.isPaired;
 
 /** The sessions of a client, seen from one of its requests. */
-class RequestSession implements ClientSession {
+export class RequestSession implements ClientSession {
   readonly #sessions: MirrorSessions;
   readonly #request: IncomingMessage;
   readonly #memory: ConnectionMemory | undefined;
   /** Which request of its connection it is. */
   readonly #ordinal: number;
+  /** The id of the publication whose Release or InRelease this request gets; undefined if it is for another file. */
+  #begunId: string | undefined;
   /** What the other servers were asked for this request, and whether they have answered. */
   #learnt: Promise<void> | "done" | undefined;
 
@@ -290,9 +306,19 @@ class RequestSession implements ClientSession {
     return this.#sessions.isShared;
   }
 
+  get told(): string | undefined {
+    const seconds = this.#remembered;
+    return this.isShared && /^[1-9]\d{0,10}$/.test(seconds ?? "") ? publicationId(Number(seconds)) : undefined;
+  }
+
+  /** What the load balancer says; undefined if it does not remember clients. */
+  get #remembered(): string | undefined {
+    return this.#request.headers[publicationField.toLowerCase()]?.toString();
+  }
+
   learn(suiteKey: string, file: ReleaseFile | undefined, currentId: string): Promise<void> | undefined {
     if (this.#learnt === "done") return undefined;
-    const about = { suiteKey, file, currentId };
+    const about = { suiteKey, file, currentId, isRemembered: this.#remembered !== undefined };
     this.#learnt ??= this.#sessions.learn(this.#sessions.clientOf(this.#request), this.#memory, about)?.then(() => {
       this.#learnt = "done";
     });
@@ -301,7 +327,14 @@ class RequestSession implements ClientSession {
 
   begin(suiteKey: string, file: ReleaseFile, currentId: string): string {
     const begun = { suiteKey, file, ordinal: this.#ordinal, currentId };
-    return this.#sessions.begin(this.#sessions.clientOf(this.#request), this.#memory, begun);
+    this.#begunId = this.#sessions.begin(this.#sessions.clientOf(this.#request), this.#memory, begun);
+    return this.#begunId;
+  }
+
+  /** The header field that a response to this request needs, if any. */
+  get publicationField(): readonly [name: string, value: string] | undefined {
+    if (!this.isShared || this.#begunId === undefined) return undefined;
+    return [publicationField, String(secondsOfMoment(this.#begunId))];
   }
 
   continued(suiteKey: string): string | undefined {

@@ -1,9 +1,10 @@
 // The context of one request: its path, an abort signal, and its outcome for the metrics.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/clock.ts";
-import type { ClientSession, RequestContext } from "../publishing/served-repository.ts";
+import type { RequestContext } from "../publishing/served-repository.ts";
 import type { AccessLog, RequestEnd } from "./access-log.ts";
 import { HttpError } from "./error-responses.ts";
+import type { RequestSession } from "./mirror-sessions.ts";
 import { isRepositoryPage } from "./page-paths.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPath } from "./request-path.ts";
@@ -33,7 +34,7 @@ const clientGone = new Error("the client disconnected");
 export class HttpRequestContext implements RequestContext {
   /** In each log line about the request, and in its response. */
   readonly id: string;
-  readonly session: ClientSession | undefined;
+  readonly session: RequestSession | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #clock: Clock;
@@ -61,7 +62,7 @@ export class HttpRequestContext implements RequestContext {
       readonly behindProxy: boolean;
       readonly accessLog: AccessLog | undefined;
     },
-    session: ClientSession | undefined,
+    session: RequestSession | undefined,
   ) {
     this.id = requestIdOf(request, behindProxy);
     this.session = session;

@@ -142,6 +142,11 @@ export interface ClientSession {
   /** Whether it may have begun at another server of a fleet. */
   readonly isShared?: boolean;
   /**
+   * The id of the publication whose Release or InRelease the client got last, as the load balancer remembers it;
+   * undefined if that is not known. The load balancer may confuse suites that begin with the same directory.
+   */
+  readonly told?: string | undefined;
+  /**
    * Must be called, and its result awaited, before the other methods: another server of the fleet may know more of the
    * client.
    * @param file the requested file, if it is one that begins a session

@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import { afterEach, expect, test, vi } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
-import { parseRepositoryName, rootPath } from "../../src/base/names.ts";
+import type { Suite } from "../../src/base/names.ts";
+import { parseRepositoryName, parseSuite, rootPath } from "../../src/base/names.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { FleetCounter } from "../../src/cluster/counters.ts";
 import { FleetSessions } from "../../src/cluster/sessions.ts";
@@ -26,6 +27,11 @@ const undo: (() => unknown)[] = [];
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
 });
+
+interface TwoReplicasOptions extends Partial<AppOptions> {
+  readonly isFleet?: boolean;
+  readonly configuredSuites?: readonly Suite[];
+}
 
 /** Two servers of one repository, with a Valkey unless they are to be alone. */
 class TwoReplicas {
@@ -51,9 +57,9 @@ class TwoReplicas {
     this.#connections = parts.connections;
   }
 
-  static async start(options: Partial<AppOptions> & { readonly isFleet?: boolean } = {}): Promise<TwoReplicas> {
-    const { isFleet = true, ...rest } = options;
-    const served = new ServedFolder();
+  static async start(options: TwoReplicasOptions = {}): Promise<TwoReplicas> {
+    const { isFleet = true, configuredSuites = [], ...rest } = options;
+    const served = new ServedFolder({ configuredSuites });
     const valkey = await ValkeyUnderTest.start();
     undo.push(() => valkey.stop());
     const connections = [1, 2].map(() => new Valkey(valkey.settings(), silentLog));
@@ -78,7 +84,11 @@ class TwoReplicas {
   async publish(): Promise<void> {
     this.#count += 1;
     const name = `package-${this.#count}`;
-    this.#served.put(`${place}/${name}.deb`, await aDeb({ package: name, architecture: "amd64" }), this.#count);
+    this.#served.put(
+      `${place}/${name}.deb`,
+      await aDeb({ package: name, architecture: "amd64" }),
+      1_700_000_000 + this.#count,
+    );
     await this.#served.ping();
   }
 
@@ -137,6 +147,67 @@ test("Release and InRelease in quick succession are of one publication, from whi
   const first = await text(two.one, `${suite}/Release`);
   await two.publish();
   expect(await text(two.other, `${suite}/InRelease`)).toContain(first.trimEnd());
+});
+
+/** The header field by which the load balancer remembers what a client reads. */
+const field = "tahoe-apt-publication";
+
+/** A load balancer that remembers what one client reads, before replicas that have lost Valkey. */
+async function remembering() {
+  const two = await TwoReplicas.start();
+  await two.valkey.kill();
+  await two.connected(false);
+  let remembered = "0";
+  const through = async (app: StartedApp, path: string): Promise<string> => {
+    const { headers, body } = await get(app, path, undefined, { [field]: remembered });
+    remembered = headers[field]?.toString() ?? remembered;
+    return body.toString();
+  };
+  return { two, through };
+}
+
+test("without Valkey a client gets plain names of the publication that the load balancer remembers", async () => {
+  const { two, through } = await remembering();
+  const older = await through(two.one, `${suite}/InRelease`);
+  await two.publish();
+  expect(lists(older, await through(two.other, packages))).toBe(true);
+  const newer = await through(two.other, `${suite}/InRelease`);
+  expect(newer).not.toBe(older);
+  await two.publish();
+  // This replica knows that the client got the older one from it.
+  expect(lists(newer, await through(two.one, packages))).toBe(true);
+  expect(lists(older, await text(two.one, packages))).toBe(true);
+});
+
+test("an unchanged InRelease is remembered as well", async () => {
+  const two = await TwoReplicas.start();
+  const { headers } = await get(two.one, `${suite}/InRelease`);
+  const again = await get(two.other, `${suite}/InRelease`, undefined, { "If-None-Match": headers.etag ?? "" });
+  expect([again.status, again.headers[field]]).toEqual([304, headers[field]]);
+  expect(headers[field]).toMatch(/^\d{10}$/);
+});
+
+test("a replica that lacks what the load balancer remembers answers with 503, so that another one is asked", async () => {
+  const two = await TwoReplicas.start();
+  expect((await get(two.one, packages, undefined, { [field]: "4000000000" })).status).toBe(503);
+  expect((await get(two.one, `${suite}/InRelease`, undefined, { [field]: "4000000000" })).status).toBe(200);
+  for (const unknown of ["0", "", "x", "-1", "1".repeat(30)])
+    expect((await get(two.one, packages, undefined, { [field]: unknown })).status).toBe(200);
+});
+
+test("what is remembered for a suite in whose directory there is another one may be about that one", async () => {
+  const two = await TwoReplicas.start({ configuredSuites: ["sid", "sid/updates"].map(parseSuite) });
+  const older = await get(two.one, `${suite}/InRelease`, "192.0.2.1");
+  await two.publish();
+  const told = await get(two.other, packages, "192.0.2.2", { [field]: older.headers[field]?.toString() ?? "" });
+  expect(lists(older.body.toString(), told.body.toString())).toBe(true);
+  expect((await get(two.one, packages, "192.0.2.2", { [field]: "4000000000" })).status).toBe(200);
+});
+
+test("a server without replicas neither sends nor heeds what load balancers remember", async () => {
+  const two = await TwoReplicas.start({ isFleet: false });
+  expect((await get(two.one, `${suite}/InRelease`)).headers[field]).toBeUndefined();
+  expect((await get(two.one, packages, undefined, { [field]: "4000000000" })).status).toBe(200);
 });
 
 test("without Valkey each replica serves by what it knows itself, at once", async () => {

@@ -396,6 +396,8 @@ UTF-8.
   while something is not there yet, 503 says so. Responses with errors have \`Cache-Control: no-store\`.
 - **caching**: the header Cache-Control. With an ETag, a request with \`If-None-Match\` gets 304 while nothing has changed.
 - Every response has an \`X-Request-Id\`, which the [log](log-events.md) repeats.
+- A replica sends \`Tahoe-Apt-Publication\` with Release and InRelease, for
+  [load balancers](../guide-cluster.md#the-load-balancer).
 `;
 
 const apiNote = `

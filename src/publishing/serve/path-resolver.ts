@@ -42,6 +42,8 @@ export const isGeneratedPath = (path: string): boolean => generatedPaths.test(pa
 const releaseFile = (rest: string): ReleaseFile | undefined =>
   rest === "Release" || rest === "InRelease" ? rest : undefined;
 
+const firstDirectory = (suite: Suite): string => suite.split("/", 1)[0] ?? "";
+
 /** A large publication takes some megabytes. */
 const maxPastInMemory = 8;
 
@@ -56,10 +58,13 @@ export class PathResolver {
 
   /** Suites with a slash in their names. They are compared first with the start of a path. */
   readonly #nested: readonly Suite[];
+  /** The directories in `dists` that several suites have in common. */
+  readonly #commonDirectories: ReadonlySet<string>;
 
   constructor(options: PathResolverOptions) {
     this.#options = options;
     this.#nested = options.catalog.layout.nestedSuites;
+    this.#commonDirectories = new Set(this.#nested.map(firstDirectory));
   }
 
   /**
@@ -119,15 +124,25 @@ export class PathResolver {
   /** The publication whose Release the client downloaded in this session, unless that is the current one. */
   #sessionPublication(current: Manifest, rest: string, session: ClientSession | undefined): Manifest | undefined {
     const { suite, id } = current;
-    const suiteKey = this.#suiteKey(suite);
     const file = releaseFile(rest);
-    const begunId = file === undefined ? session?.continued(suiteKey) : session?.begin(suiteKey, file, id);
+    const begunId =
+      file === undefined ? this.#readBy(session, current) : session?.begin(this.#suiteKey(suite), file, id);
     if (begunId === undefined || begunId === id) return undefined;
     const begun = this.#pastOf(suite, begunId);
     // A load balancer repeats the request at another server.
     if (begun === undefined && session?.isShared === true)
       throw new NotSeenYet(rest, `this server does not have the publication ${begunId}`);
     return begun;
+  }
+
+  /** The id of the publication that a client reads by plain names. */
+  #readBy(session: ClientSession | undefined, { suite, id }: Manifest): string | undefined {
+    const known = session?.continued(this.#suiteKey(suite));
+    const told = session?.told;
+    // Dates never go backwards, so the later publication is the one whose Release the client got last.
+    if (told === undefined || (known !== undefined && known >= told)) return known;
+    const isCertain = told === id || !this.#commonDirectories.has(firstDirectory(suite));
+    return isCertain || this.#options.store.has(suite, told) ? told : known;
   }
 
   #suiteKey(suite: Suite): string {
