@@ -14,10 +14,11 @@ export interface WantedInspection {
   readonly read: (begin: () => Promise<boolean>) => Promise<Inspection | undefined>;
 }
 
-/** Inspections that several servers share. Without a connection to the others, each server reads for itself. */
+/** Inspections that several servers share. Without a connection to the others, no server reads. */
 export interface SharedInspections {
   /**
-   * Takes over the inspection of another server, waits for one that reads the file now, or else reads it.
+   * Takes over the inspection of another server, waits for one that reads the file now, or else reads it. Waits as long
+   * as the others cannot be asked.
    * @throws errors of `read`; signal.reason when aborted
    */
   once(wanted: WantedInspection, signal: AbortSignal): Promise<Inspection>;

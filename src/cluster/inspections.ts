@@ -1,4 +1,5 @@
-// Inspections in Valkey: each file is read by one server of the fleet, and the others take over what it has found.
+// Inspections in Valkey: each file is read by one server of the fleet, and the others take over what it has found. While
+// Valkey is away nobody reads: nothing could be published, and each server would read the same files.
 import { createHash } from "node:crypto";
 import { abortable } from "../base/abort.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
@@ -7,32 +8,41 @@ import type { Inspection } from "../catalog/inspection/inspection.ts";
 import type { SharedInspections, WantedInspection } from "../catalog/shared-inspections.ts";
 import { isTemporary } from "../catalog/store/inspection-store.ts";
 import { openFileList, openInspection, sealInspection } from "./inspection-values.ts";
+import { settleMs as defaultSettleMs } from "./members.ts";
+import { keys as fleetKeys, nowAndEpoch } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import type { UntrustedMarks } from "./untrusted-marks.ts";
 import type { Commands, Valkey } from "./valkey.ts";
+import { ValkeyUnavailable } from "./valkey.ts";
 
 /** How long an inspection is kept; a sweep renews those of files that the tree still has. */
 const keptMs = 30 * 24 * 60 * 60 * 1000;
 /** How long a file stays reserved if its reader dies. */
 const defaultReservationMs = 10_000;
+/** How often reservations are renewed: a Valkey that has lost its data must learn of them before others may read. */
+const renewMs = 1000;
 /** Waiting readers look this often whether the one they wait for has died; a message tells them of its result. */
 const pollMs = 500;
 /** How many inspections one command fetches: they and their lists of files have some hundred kilobytes at most. */
 const maxFetchedAtOnce = 64;
-/** For how long each server works alone after Valkey has not answered a command. */
+/** For how long no command is sent after Valkey has not answered one. */
 const awayMs = 1000;
 
 /**
- * Reserves a file for reading. KEYS: the inspection, the reservation. ARGV: the token, ms, the digest of an inspection
- * that this server cannot use.
+ * Reserves a file for reading, unless the data of Valkey began a moment ago: the others tell first what they know.
+ * KEYS: the time since when Valkey has data, the inspection, the reservation. ARGV: the token, ms, the digest of an
+ * inspection that this server cannot use, how long nothing is reserved after the data began. Returns also how much of
+ * that time is left.
  */
-const reserveScript = `
-if redis.call('EXISTS', KEYS[1]) == 1
-  and (ARGV[3] == '' or redis.sha1hex(redis.call('GET', KEYS[1])) ~= ARGV[3]) then return 'found' end
-local reader = redis.call('GET', KEYS[2])
-if reader and reader ~= ARGV[1] then return 'elsewhere' end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return 'reserved'`;
+const reserveScript = `${nowAndEpoch}
+if redis.call('EXISTS', KEYS[2]) == 1
+  and (ARGV[3] == '' or redis.sha1hex(redis.call('GET', KEYS[2])) ~= ARGV[3]) then return { 'found', 0 } end
+local reader = redis.call('GET', KEYS[3])
+if reader and reader ~= ARGV[1] then return { 'elsewhere', 0 } end
+local left = tonumber(epoch) + tonumber(ARGV[4]) - now
+if left > 0 then return { 'unsettled', left } end
+redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
+return { 'reserved', 0 }`;
 
 /** Reserves a file for longer, also if Valkey has lost the reservation. KEYS: the reservation. ARGV: the token, ms. */
 const renewScript = `
@@ -63,6 +73,15 @@ export interface FleetInspectionsOptions {
   /** The version of this program. */
   readonly version: string;
   readonly reservationMs?: number;
+  /** How long after a connection was made again, or after the data of Valkey began, no file is reserved. */
+  readonly settleMs?: number;
+}
+
+/** What this server has read while the others could not be told. */
+interface Untold {
+  readonly key: string;
+  readonly token: string;
+  readonly inspection: Inspection;
 }
 
 /** The inspections of one tree that its servers share. */
@@ -71,40 +90,55 @@ export class FleetInspections implements SharedInspections {
   readonly #valkey: Valkey;
   readonly #sealing: Sealing;
   readonly #reservationMs: number;
+  readonly #settleMs: number;
   /** Look-ups that the next command fetches together, by name. */
   #lookups = new Map<string, ((found: Found) => void)[]>();
   /** The tokens of this server's reservations, by name. */
   readonly #reservations = new Map<string, string>();
   /** Those that wait until another server has read a file, by name. */
   readonly #waiting = new Map<string, Set<() => void>>();
+  /** Those that wait until files can be reserved. */
+  #paused: (() => void)[] = [];
+  /** By name. There are not more of them than concurrent reads. */
+  readonly #untold = new Map<string, Untold>();
   readonly #yieldNow = yieldToEventLoop();
   readonly #channel: string;
   readonly #timers: readonly NodeJS.Timeout[];
+  readonly #removeListener: () => void;
   #tokens = 0;
   #awayUntilMs = 0;
+  /** Before that no file is reserved. */
+  #settledAtMs = 0;
+  #connections = 0;
+  #isClosed = false;
 
   constructor(options: FleetInspectionsOptions) {
     this.#options = options;
     this.#valkey = options.valkey;
     this.#sealing = options.sealing;
     this.#reservationMs = options.reservationMs ?? defaultReservationMs;
+    this.#settleMs = options.settleMs ?? defaultSettleMs;
     this.#channel = `inspected:${options.sealing.nameOf("inspections")}`;
     void this.#valkey.subscribe(this.#channel, (message) => this.#wake(message.toString("latin1")));
+    this.#removeListener = this.#valkey.onReady(() => this.#noteConnection());
     this.#timers = [
-      setInterval(() => void this.#renew(), this.#reservationMs / 3).unref(),
+      setInterval(() => void this.#renew(), Math.min(renewMs, this.#reservationMs / 3)).unref(),
       setInterval(() => void this.#poll(), pollMs).unref(),
     ];
   }
 
   close(): void {
+    this.#isClosed = true;
+    this.#removeListener();
     for (const timer of this.#timers) clearInterval(timer);
     this.#wakeAll();
+    this.#resume();
   }
 
   async once({ key, isEnough, read }: WantedInspection, signal: AbortSignal): Promise<Inspection> {
     const name = this.#sealing.nameOf(key);
     for (;;) {
-      signal.throwIfAborted();
+      await this.#canReserve(signal);
       const found = this.#options.marks.isWrong(key) ? nothing : await this.#look(name);
       if (found.inspection !== undefined && isEnough(found.inspection)) return found.inspection;
       const token = `${this.#options.member}/${++this.#tokens}`;
@@ -113,16 +147,16 @@ export class FleetInspections implements SharedInspections {
       const begin = async (): Promise<boolean> => {
         // A second attempt keeps the reservation of the first.
         if (state !== "reserved") state = await this.#reserve(name, token, digest);
-        return state === "reserved" || state === "away";
+        return state === "reserved";
       };
       try {
         const inspection = await read(begin);
         if (inspection !== undefined) {
-          if (state !== undefined) await this.#share(name, inspection);
+          if (state === "reserved") await this.#share(name, { key, token, inspection });
           return inspection;
         }
       } finally {
-        if (state === "reserved") this.#end(name, token);
+        if (state === "reserved" && !this.#untold.has(name)) this.#end(name, token);
       }
       if (state === "elsewhere") await abortable(this.#isReadElsewhere(name), signal);
     }
@@ -159,7 +193,36 @@ export class FleetInspections implements SharedInspections {
     return !this.#valkey.isConnected || performance.now() < this.#awayUntilMs;
   }
 
-  /** Runs commands that may fail: this server then works alone for a moment. */
+  /** Whether the others can be asked, and have told what they know. */
+  get #isSettled(): boolean {
+    return !this.#isAway && performance.now() >= this.#settledAtMs;
+  }
+
+  /** Resolves when files can be reserved. @throws signal.reason; ValkeyUnavailable if this was closed */
+  async #canReserve(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#isClosed) throw new ValkeyUnavailable("the server stops");
+      if (this.#isSettled) return;
+      const { promise, resolve } = withResolvers<void>();
+      this.#paused.push(resolve);
+      await abortable(promise, signal);
+    }
+  }
+
+  #resume(): void {
+    for (const resolve of this.#paused.splice(0)) resolve();
+  }
+
+  #noteConnection(): void {
+    this.#connections += 1;
+    // What the others have done meanwhile may have been lost with an earlier Valkey, until they tell it again.
+    if (this.#connections > 1) this.#settledAtMs = performance.now() + this.#settleMs;
+    void this.#renew();
+    void this.#tellRest();
+  }
+
+  /** Runs commands that may fail: no further ones are sent for a moment then. */
   async #tryRun<Value>(commands: (redis: Commands) => Promise<Value>): Promise<Value | undefined> {
     if (this.#isAway) return undefined;
     try {
@@ -209,12 +272,15 @@ export class FleetInspections implements SharedInspections {
   }
 
   async #reserve(name: string, token: string, digest: string): Promise<Reserved> {
-    const keys = [this.#inspectionKey(name), this.#readingKey(name)];
-    const reserved = await this.#tryRun((redis) =>
-      redis.eval(reserveScript, keys.length, ...keys, token, this.#reservationMs, digest),
+    if (!this.#isSettled) return "unsettled";
+    const keys = [this.#valkey.prefix + fleetKeys.epoch, this.#inspectionKey(name), this.#readingKey(name)];
+    const reply = await this.#tryRun((redis) =>
+      redis.eval(reserveScript, keys.length, ...keys, token, this.#reservationMs, digest, this.#settleMs),
     );
+    const [reserved, leftMs] = (reply as readonly [Reserved, number] | undefined) ?? ["unsettled", 0];
     if (reserved === "reserved") this.#reservations.set(name, token);
-    return (reserved as Reserved | undefined) ?? "away";
+    if (leftMs > 0) this.#settledAtMs = Math.max(this.#settledAtMs, performance.now() + leftMs);
+    return reserved;
   }
 
   #end(name: string, token: string): void {
@@ -224,10 +290,32 @@ export class FleetInspections implements SharedInspections {
     void this.#tryRun((redis) => redis.eval(endScript, 1, this.#readingKey(name), token, channel, name));
   }
 
-  async #share(name: string, inspection: Inspection): Promise<void> {
-    if (isTemporary(inspection) || this.#isAway) return;
-    // Without Valkey the next sweep stores it.
-    await this.#store(name, inspection, "replace").catch(() => undefined);
+  async #share(name: string, read: Untold): Promise<void> {
+    if (isTemporary(read.inspection)) return;
+    this.#untold.set(name, read);
+    if (!this.#isAway) await this.#tell(name, read);
+  }
+
+  /** Stores what this server has read; its reservation lasts until then. */
+  async #tell(name: string, { inspection }: Untold): Promise<boolean> {
+    try {
+      await this.#store(name, inspection, "replace");
+      this.#untold.delete(name);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Stores what could not be stored when it was read. */
+  async #tellRest(): Promise<void> {
+    for (const [name, read] of this.#untold) {
+      if (this.#isAway) return;
+      // Meanwhile it may have turned out to be wrong.
+      if (this.#options.marks.isWrong(read.key)) this.#untold.delete(name);
+      else if (!(await this.#tell(name, read))) return;
+      this.#end(name, read.token);
+    }
   }
 
   async #store(name: string, whole: Inspection, mode: "add" | "replace"): Promise<void> {
@@ -271,8 +359,10 @@ export class FleetInspections implements SharedInspections {
     );
   }
 
-  /** Wakes those whose reader has died, and all if Valkey is away. */
+  /** Wakes those whose reader has died, all if Valkey is away, and those that may go on. */
   async #poll(): Promise<void> {
+    await this.#tellRest();
+    if (this.#isSettled) this.#resume();
     const names = [...this.#waiting.keys()];
     if (names.length === 0) return;
     const readers = await this.#tryRun((redis) => redis.mget(...names.map((name) => this.#readingKey(name))));
@@ -292,8 +382,8 @@ export class FleetInspections implements SharedInspections {
   }
 }
 
-/** "away": there is no Valkey to ask, so this server reads for itself. */
-type Reserved = "reserved" | "elsewhere" | "found" | "away";
+/** "unsettled": the others cannot be asked, or have not told yet what they know. */
+type Reserved = "reserved" | "elsewhere" | "found" | "unsettled";
 
 /** KEYS: pairs of an inspection and its list of files. ARGV: ms. Returns the numbers of the pairs without inspection. */
 const renewKeptScript = `

@@ -14,8 +14,11 @@ export const beatMs = 1000;
 const aliveMs = 5000;
 /** How long a lease lasts without being renewed, in ms. */
 export const leaseMs = 5000;
-/** How long after the data of Valkey began no lease is taken, in ms: all members tell first which publications they have. */
-const settleMs = 3000;
+/**
+ * How long after the data of Valkey began no lease is taken and no package is read, in ms: all members tell first what
+ * they have.
+ */
+export const settleMs = 3000;
 
 const description = z.object({
   id: z.string(),
@@ -57,7 +60,7 @@ export interface Heard {
   readonly nowMs: number;
   /** By `performance.now()`, when the request was sent. */
   readonly askedMs: number;
-  /** Another text when Valkey has lost its data. */
+  /** Since when Valkey has data: another value means that it has lost all. */
   readonly epoch: string;
   readonly members: readonly Member[];
   readonly leases: ReadonlyMap<string, Lease>;

@@ -24,6 +24,7 @@ export interface ReadOnceOptions {
   /** The version of this program. */
   readonly version: string;
   readonly reservationMs?: number;
+  readonly settleMs?: number;
 }
 
 /** The inspections that the servers of one tree share. */
@@ -61,7 +62,7 @@ export class ReadOnce {
 
   /**
    * Learns what the others have found to be wrong. Await this before the tree is surveyed: it waits a moment for the
-   * connection to Valkey, because without one each server reads alone.
+   * connection to Valkey.
    */
   async start(): Promise<void> {
     const { promise: connected, resolve } = withResolvers<void>();

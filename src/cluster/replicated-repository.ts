@@ -78,6 +78,8 @@ export class ReplicatedRepository {
   readonly #told = new Set<string>();
   #restUntilMs = 0;
   #isEnded = false;
+  /** Since when Valkey has data. */
+  #epoch: string | undefined;
 
   constructor(options: ReplicatedRepositoryOptions) {
     const { valkey, fleet, name, secret, settings, log } = options;
@@ -224,6 +226,9 @@ export class ReplicatedRepository {
     if (this.#isEnded) return;
     this.#lease.note(heard);
     this.#compareSettings(heard);
+    // The connection may have outlasted the data.
+    if (this.#epoch !== undefined && this.#epoch !== heard.epoch) void this.readOnce.sweep();
+    this.#epoch = heard.epoch;
     if (this.#lease.isTaken && this.#canOthersReadAlone) void this.#giveUp("the tree cannot be read here");
     // Messages may have been lost.
     if (this.isPublisher) void this.#pings.answerAll().catch(() => undefined);

@@ -25,6 +25,18 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
 /**
+ * The time as `now`, and since when Valkey has data as `epoch`, both in ms by the clock of Valkey. KEYS[1] must be the
+ * key of the epoch. If the clock was put back, the data begins now.
+ */
+export const nowAndEpoch = `${now}
+local epoch = redis.call('GET', KEYS[1])
+if not epoch or tonumber(epoch) > now then
+  epoch = string.format('%.0f', now)
+  redis.call('SET', KEYS[1], epoch)
+end
+`;
+
+/**
  * Tells that a member is alive, renews its leases, and takes free ones. After the data of Valkey began, no lease is
  * taken for some time: all members tell first what they know.
  *
@@ -35,13 +47,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  * Reply: the time, the time since when this Valkey has data, a list of the members ("TIME DESCRIPTION"), a list of
  * holder and fence for each repository, a list for each name of publications (suite, "ORDER STATE", suite, …).
  */
-export const beatScript = `${now}
+export const beatScript = `${nowAndEpoch}
 local prefix, id = ARGV[1], ARGV[2]
-local epoch = redis.call('GET', prefix .. 'epoch')
-if not epoch then
-  epoch = string.format('%.0f', now)
-  redis.call('SET', prefix .. 'epoch', epoch)
-end
 redis.call('SADD', prefix .. 'members', id)
 redis.call('SET', prefix .. 'member:' .. id, string.format('%.0f ', now) .. ARGV[3], 'PX', ARGV[5])
 if ARGV[4] == '1' then

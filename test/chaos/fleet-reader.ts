@@ -35,7 +35,8 @@ interface Reply {
 }
 
 const suite = "dists/sid";
-const patienceMs = 60_000;
+/** As long as apt waits. */
+const patienceMs = 30_000;
 /** How long a reader waits between two rounds, in ms. */
 const usualIdleMs = [200, 1500] as const;
 
@@ -47,8 +48,6 @@ export class FleetReader {
   readonly #agent: Agent;
   #lastDateMs = 0;
   #etag: string | undefined;
-  /** Aborted at the end of the run, after which nothing is demanded. */
-  #stopping = new AbortController().signal;
   #slowestMs = 0;
 
   constructor(options: FleetReaderOptions) {
@@ -62,7 +61,6 @@ export class FleetReader {
   }
 
   async watch(signal: AbortSignal): Promise<void> {
-    this.#stopping = signal;
     while (!signal.aborted) {
       await this.#round();
       await pause(this.#options.chance.between(...(this.#options.idleMs ?? usualIdleMs)), signal);
@@ -160,7 +158,7 @@ export class FleetReader {
     }
   }
 
-  /** @returns undefined after a violation, and at the end of the run */
+  /** @returns undefined after a violation */
   async #get(path: string, headers: { readonly [name: string]: string } = {}): Promise<Reply | undefined> {
     const begunMs = performance.now();
     try {
@@ -200,7 +198,7 @@ export class FleetReader {
   }
 
   #violated(invariant: string, what: string): void {
-    if (!this.#stopping.aborted) this.#options.findings.violated(invariant, `${this.#options.name}: ${what}`);
+    this.#options.findings.violated(invariant, `${this.#options.name}: ${what}`);
   }
 }
 

@@ -30,8 +30,6 @@ export interface FleetRunOptions {
   readonly rawClients: number;
   readonly aptClients: number;
   readonly failures: readonly FleetFailure[];
-  /** Whether some clients use plain names. When their replica loses Valkey, these may get what does not fit, once. */
-  readonly usesPlainNames: boolean;
   /** How long a change of the publisher may take. */
   readonly maxLeaseChangeSeconds: number;
   /** How long a replica is paused, and how long other outages last. */
@@ -73,6 +71,17 @@ const maxRecoveryMs = 60_000;
 const writeTimeoutMs = 20_000;
 const pollMs = 100;
 const aptIdleMs = [500, 2500] as const;
+/** What a replica has sent to Valkey before it was paused has arrived after so many ms. */
+const settleMs = 50;
+
+/** A replica that was reading files when it failed. */
+interface Interruption {
+  readonly replica: Replica;
+  /** In ms since the epoch. */
+  readonly atMs: number;
+  /** How many files it had reserved. */
+  readonly reserved: number;
+}
 
 export async function runFleet(options: FleetRunOptions): Promise<RunResult> {
   return await runInWork("fleet", (work) => FleetRun.prepare(options, work));
@@ -92,10 +101,10 @@ class FleetRun {
   readonly #reading: Promise<unknown>[] = [];
   readonly #building: Promise<unknown>[] = [];
   readonly #slowest = new Map<string, number>();
-  /** How many files the replicas have read in lives that have ended. */
-  #reads = 0;
-  /** Without Valkey, each replica reads for itself. */
-  #mayBeReadAgain = 0;
+  /** The caps of the packages that clients download: their bytes are also read for that. */
+  readonly #downloaded: ReadonlySet<string>;
+  readonly #interruptions: Interruption[] = [];
+  #readAgain = 0;
 
   static async prepare(options: FleetRunOptions, work: string): Promise<FleetRun> {
     const { webapiUrl, sentinel, otherCheckout } = options;
@@ -125,21 +134,34 @@ class FleetRun {
       ...(sentinel !== undefined && { sentinel }),
       otherCheckout,
     });
-    const run = new FleetRun(options, work, fleet);
+    const downloaded = new Set([...links.values()].map(({ content }) => content.reveal()));
+    const run = new FleetRun({ options, work, fleet, downloaded });
+    run.#checkReads(new Set());
     await run.#beginReading();
     for (const name of builderNames) await run.#beginBuilding(name, writer, root);
     return run;
   }
 
-  private constructor(options: FleetRunOptions, work: string, fleet: Fleet) {
+  private constructor({
+    options,
+    work,
+    fleet,
+    downloaded,
+  }: {
+    readonly options: FleetRunOptions;
+    readonly work: string;
+    readonly fleet: Fleet;
+    readonly downloaded: ReadonlySet<string>;
+  }) {
     this.#options = options;
     this.#work = work;
     this.#fleet = fleet;
+    this.#downloaded = downloaded;
     this.#chance = new Chance(options.seed);
   }
 
   async #beginReading(): Promise<void> {
-    const { rawClients, aptClients, usesPlainNames, idleMs } = this.#options;
+    const { rawClients, aptClients, idleMs } = this.#options;
     const { url, ca, caFile, replicas } = this.#fleet;
     const publicKey = await (await fetch(`${replicas[0]?.url}/debian/key.asc`)).text();
     const keys = await readPublicKeys(publicKey);
@@ -151,7 +173,7 @@ class FleetRun {
         url,
         ca,
         keys,
-        usesByHash: n % 2 === 0 || !usesPlainNames,
+        usesByHash: n % 2 === 0,
         acknowledged: this.#acknowledged,
         findings: this.findings,
         chance: this.#chance.fork(),
@@ -169,9 +191,9 @@ class FleetRun {
           "Acquire::https::Proxy": "DIRECT",
           "Acquire::https::User-Agent": `apt-client-${n}`,
           "Acquire::Retries": "0",
-          // The last three use plain names, and one of them patches.
-          "Acquire::By-Hash": n < 2 || !usesPlainNames ? "yes" : "no",
-          "Acquire::PDiffs": n % 2 === 0 ? "true" : "false",
+          "Acquire::By-Hash": n % 2 === 0 ? "yes" : "no",
+          // The first of each kind.
+          "Acquire::PDiffs": n < 2 ? "true" : "false",
         },
       });
       this.#apts.push(apt);
@@ -191,7 +213,6 @@ class FleetRun {
           this.findings.count("downloads with apt");
         }
       } catch (thrown) {
-        if (signal.aborted) return;
         this.findings.violated("apt accepts everything", `apt ${n}, begun during ${during}: ${String(thrown)}`);
       }
       await pause(this.#chance.between(...(this.#options.idleMs ?? aptIdleMs)), signal);
@@ -232,11 +253,8 @@ class FleetRun {
       waiting.splice(waiting.indexOf(failure), 1);
       this.findings.during = failure;
       process.stderr.write(`after ${Math.round(this.findings.seconds)} s: ${failure}\n`);
-      const before = this.#files;
       await this.#fail(failure);
       await this.#recovered(failure);
-      if (failure.includes("Valkey"))
-        this.#mayBeReadAgain += (this.#fleet.replicas.length - 1) * (this.#files - before);
     }
     await this.#calm(seconds * 1000 - (performance.now() - begunMs));
     this.#stopBuilding.abort();
@@ -244,17 +262,42 @@ class FleetRun {
     await this.#compare();
     this.#stopReading.abort();
     await Promise.all(this.#reading);
-    for (const replica of this.#fleet.replicas) this.#reads += await readsOf(replica);
-    if (this.#reads > this.#files + this.#mayBeReadAgain)
-      this.findings.violated(
-        "no package is inspected twice",
-        `${this.#reads} reads of ${this.#files} files, ${this.#mayBeReadAgain} of them without Valkey`,
-      );
   }
 
-  /** How many files were linked into the tree at most: the answer to some links is lost. */
-  get #files(): number {
-    return basePackages + (this.findings.counts.get("begun uploads") ?? 0);
+  /**
+   * Each file is read once. It is read again only if one of both readers was killed, stopped, paused or cut off before:
+   * for each of these, at most as often as it had reserved files just then.
+   * @param except caps of files that are not compared
+   */
+  #checkReads(except: ReadonlySet<string>): void {
+    const charges = new Map<Interruption, number>();
+    const lastReads = new Map<string, Fleet["reads"][number]>();
+    for (const read of this.#fleet.reads.filter(({ cap }) => !except.has(cap))) {
+      const before = lastReads.get(read.cap);
+      lastReads.set(read.cap, read);
+      if (before === undefined) continue;
+      this.#readAgain += 1;
+      const interruption = this.#interruptions.find(
+        (each) =>
+          [before.replica, read.replica].includes(each.replica) &&
+          each.atMs <= read.atMs &&
+          (charges.get(each) ?? 0) < each.reserved,
+      );
+      if (interruption !== undefined) charges.set(interruption, (charges.get(interruption) ?? 0) + 1);
+      else {
+        const [first, second] = [before, read].map(
+          ({ replica, atMs }) => `${replica.name} at ${new Date(atMs).toISOString()}`,
+        );
+        this.findings.violated("no package is inspected twice", `by ${first} and by ${second}: ${read.cap.slice(-12)}`);
+      }
+    }
+    this.findings.counts.set("files read", lastReads.size);
+  }
+
+  /** Notes which files a replica is reading. Nothing changes that while it is paused. */
+  async #noteInterruption(replica: Replica): Promise<void> {
+    await wait(settleMs);
+    this.#interruptions.push({ replica, atMs: Date.now(), reserved: await this.#fleet.reservedBy(replica) });
   }
 
   async #calm(ms: number): Promise<void> {
@@ -279,6 +322,7 @@ class FleetRun {
       case "pause the publisher": {
         const victim = await this.#publisher();
         victim.pause();
+        await this.#noteInterruption(victim);
         await Promise.all([this.#leaseChangesFrom(victim, failure), wait(pauseSeconds * 1000)]);
         victim.resume();
         return;
@@ -287,17 +331,19 @@ class FleetRun {
       case "cut a follower from Valkey": {
         const isPublisher = failure === "cut the publisher from Valkey";
         const victim = isPublisher ? await this.#publisher() : await this.#follower();
-        victim.cutFrom("valkey");
+        await victim.cutFrom("valkey");
+        await this.#noteInterruption(victim);
         await Promise.all([isPublisher ? this.#leaseChangesFrom(victim, failure) : undefined, outage()]);
         await this.#refusesPings(victim);
-        victim.mend("valkey");
+        await victim.mend("valkey");
         return;
       }
       case "cut a replica from the grid": {
         const victim = this.#chance.oneOf(replicas);
-        victim.cutFrom("grid");
+        await victim.cutFrom("grid");
+        await this.#noteInterruption(victim);
         await outage();
-        victim.mend("grid");
+        await victim.mend("grid");
         return;
       }
       case "kill Valkey":
@@ -312,7 +358,8 @@ class FleetRun {
       case "exchange the versions of all replicas, one by one":
       case "restart all replicas, one by one":
         for (const replica of replicas) {
-          this.#reads += await readsOf(replica);
+          replica.pause();
+          await this.#noteInterruption(replica);
           const code = await replica.stop();
           if (code !== 0) this.findings.violated("SIGTERM ends with exit code 0", `${replica.name}: ${code}`);
           if (failure !== "restart all replicas, one by one")
@@ -330,7 +377,8 @@ class FleetRun {
   }
 
   async #kill(replica: Replica): Promise<void> {
-    this.#reads += await readsOf(replica);
+    replica.pause();
+    await this.#noteInterruption(replica);
     await replica.kill();
   }
 
@@ -415,6 +463,8 @@ class FleetRun {
       if (release === last) break;
       last = release;
     }
+    // From now on packages are also read to be compared.
+    this.#checkReads(this.#downloaded);
     const release = await textOf(replicas[0], "dists/sid/InRelease");
     const index = await textOf(replicas[0], "dists/sid/main/binary-amd64/Packages");
     const indices = [...listedFiles(release.slice(release.indexOf("\nSHA256:")))].flatMap(({ path, sha256 }) => [
@@ -456,9 +506,11 @@ class FleetRun {
       ["seconds", Math.round(this.findings.seconds)],
       ["slowest response, s", (Math.max(...this.#readers.map(({ slowestMs }) => slowestMs)) / 1000).toFixed(1)],
       ...seconds,
-      ["files in the tree", this.#files],
-      ["files read by the replicas", this.#reads],
-      ["files that may be read again, without Valkey", this.#mayBeReadAgain],
+      ["files read again", this.#readAgain],
+      [
+        "files that were reserved by replicas that failed",
+        this.#interruptions.reduce((sum, { reserved }) => sum + reserved, 0),
+      ],
       ...[...this.findings.counts].toSorted(([one], [other]) => (one < other ? -1 : 1)),
     ];
   }
@@ -490,9 +542,6 @@ async function metricOf(replica: Replica, pattern: RegExp): Promise<number | und
 
 const isPublisher = async (replica: Replica): Promise<boolean> =>
   (await metricOf(replica, /^tahoe_apt_cluster_lease_held\{repository="debian"\} (\d)$/m)) === 1;
-
-const readsOf = async (replica: Replica): Promise<number> =>
-  (await metricOf(replica, /^tahoe_apt_inspections_total\{repository="debian",source="read"\} (\d+)$/m)) ?? 0;
 
 async function textOf(replica: Replica | undefined, path: string): Promise<string> {
   return await (await fetch(`${replica?.url}/debian/${path}`)).text();

@@ -57,7 +57,11 @@ interface ReplicaOptions extends ServedFolderOptions {
   readonly metadata?: ReadonlyMap<string, unknown>;
   readonly secret?: string;
   readonly reservationMs?: number;
+  readonly settleMs?: number;
 }
+
+/** Shorter than in reality, but long enough for all to tell what they know. */
+const settleMs = 500;
 
 let replicas = 0;
 
@@ -71,6 +75,7 @@ async function replica(folder: string | undefined, options: ReplicaOptions = {})
     repository: "debian",
     member: `replica ${++replicas}`,
     version: "1",
+    settleMs: options.settleMs ?? settleMs,
     ...(options.reservationMs !== undefined && { reservationMs: options.reservationMs }),
   });
   closing.push(() => readOnce.close());
@@ -229,22 +234,98 @@ test("a rejection is shared too", async () => {
   expect([...one.opened, ...other.opened]).toHaveLength(1);
 });
 
-test("without Valkey each replica reads alone; once it is back, they share what they have read", async () => {
-  const one = await replica(undefined);
-  const other = await replica(one.served.folder);
-  await server.kill();
-  await vi.waitFor(() => expect([one, other].some(({ valkey }) => valkey.isConnected)).toBe(false), 10_000);
-  await putPackages(one.served, 5);
-  await one.served.ping();
-  await other.served.ping();
-  expect([one.opened.length, other.opened.length]).toEqual([5, 5]);
-  await server.restart();
-  const valkey = await connect();
-  await vi.waitFor(async () => expect(await keysOf(valkey, "inspection:")).toHaveLength(5), 10_000);
-  const late = await replica(one.served.folder);
-  await late.served.ping();
-  expect(late.opened).toEqual([]);
-  expect(await packageNames(late.served)).toHaveLength(5);
+describe("without Valkey", () => {
+  /** Replicas that have lost Valkey. */
+  async function lostValkey(replicas: readonly Replica[]): Promise<void> {
+    await server.kill();
+    await vi.waitFor(() => expect(replicas.some(({ valkey }) => valkey.isConnected)).toBe(false), 10_000);
+  }
+
+  test("no replica reads; each serves what it has, and once Valkey is back, each file is read once", async () => {
+    const one = await replica(undefined);
+    await putPackages(one.served, 1, "old");
+    await one.served.ping();
+    const other = await replica(one.served.folder);
+    await other.served.ping();
+    await lostValkey([one, other]);
+    await putPackages(one.served, 30);
+    let ended = 0;
+    const refreshed = Promise.all([one, other].map(({ served }) => served.ping().then(() => ended++)));
+    await sleep(1500);
+    expect([ended, one.opened.length, other.opened.length]).toEqual([0, 1, 0]);
+    for (const { served } of [one, other]) expect(await packageNames(served)).toEqual(["old0 1.0-1"]);
+    await server.restart();
+    await refreshed;
+    const opened = [one, other].flatMap((each) => each.opened);
+    expect(opened).toHaveLength(31);
+    expect(new Set(opened).size).toBe(31);
+    for (const { served } of [one, other]) expect(await packageNames(served)).toHaveLength(31);
+  });
+
+  test("a replica that waits can be stopped", async () => {
+    const one = await replica(undefined);
+    await lostValkey([one]);
+    await putPackages(one.served, 30);
+    const refreshed = one.served.ping().catch((thrown: unknown) => thrown);
+    await sleep(300);
+    await one.served.stop();
+    expect(await refreshed).toBeInstanceOf(Error);
+    expect(one.opened).toEqual([]);
+  });
+
+  test("what a replica was reading is told when Valkey is back, and nobody reads it again", async () => {
+    const { promise: held, resolve: goOn } = withResolvers<void>();
+    const one = await replica(undefined, { onOpen: () => held });
+    await putPackages(one.served, 1);
+    const other = await replica(one.served.folder);
+    const refreshed = one.served.ping();
+    await vi.waitFor(() => expect(one.opened).toHaveLength(1));
+    await lostValkey([one, other]);
+    goOn();
+    await refreshed;
+    const waiting = other.served.ping();
+    await server.restart();
+    await waiting;
+    expect(other.opened).toEqual([]);
+    expect(await packageNames(other.served)).toEqual(["p0 1.0-1"]);
+  });
+});
+
+describe("a Valkey that loses its data", () => {
+  test("learns who reads what before anybody else may read it", async () => {
+    const { promise: held, resolve: goOn } = withResolvers<void>();
+    const one = await replica(undefined, { onOpen: () => held, settleMs: 2000 });
+    await putPackages(one.served, 1);
+    const other = await replica(one.served.folder, { settleMs: 2000 });
+    const refreshed = one.served.ping();
+    await vi.waitFor(() => expect(one.opened).toHaveLength(1), 10_000);
+    const waiting = other.served.ping();
+    await server.empty();
+    await sleep(3000);
+    expect(other.opened).toEqual([]);
+    goOn();
+    await Promise.all([refreshed, waiting]);
+    expect(other.opened).toEqual([]);
+  });
+
+  test("and whose clock is put back lets replicas read soon", async () => {
+    const one = await replica(undefined);
+    await one.valkey.run((redis) => redis.set(`${one.valkey.prefix}epoch`, Date.now() + 3_600_000));
+    await putPackages(one.served, 1);
+    await one.served.ping();
+    expect(await packageNames(one.served)).toEqual(["p0 1.0-1"]);
+  });
+
+  test("learns what only one replica knows before anybody else may read it", async () => {
+    const one = await replica(undefined);
+    await putPackages(one.served, 5);
+    await one.served.ping();
+    const other = await replica(one.served.folder);
+    await server.restart();
+    await other.served.ping();
+    expect(other.opened).toEqual([]);
+    expect(await packageNames(other.served)).toHaveLength(5);
+  });
 });
 
 const keysOf = async (valkey: Valkey, kind: string): Promise<string[]> =>

@@ -76,9 +76,9 @@ describe("the connection to Valkey", () => {
     const received: string[] = [];
     await Promise.all([connected(through), connected(other)]);
     await through.subscribe("news", (message) => received.push(message.toString()));
-    links.cut(0);
+    await links.cut(0);
     await vi.waitFor(() => expect(through.isConnected).toBe(false), 10_000);
-    links.mend(0);
+    await links.mend(0);
     await connected(through);
     expect(await through.run((redis) => redis.get("a"))).toBeNull();
     await vi.waitFor(async () => {

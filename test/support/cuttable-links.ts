@@ -1,13 +1,17 @@
-// Connections between two programs that can be cut, as by a firewall that drops all packets. The proxies run in a
-// process of their own: a busy test must not slow them down.
+// Connections between two programs that can be cut, as by a firewall that drops all packets, and that count the files
+// which are read through them. The proxies run in a process of their own: a busy test must not slow them down.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
 
-/** Reads `cut N` and `mend N`; writes the port of each proxy at the start. */
+/**
+ * Reads `cut N` and `mend N`. Writes the port of each proxy at the start, then `cut N` or `mend N` when that is done, and
+ * `read N SECONDS CAP` for each request for a file that is passed on to a gateway.
+ */
 const program = `
-import asyncio, sys
+import asyncio, re, sys, time
 
 links = [set() for _ in sys.argv[1:]]
 isCut = [False for _ in sys.argv[1:]]
@@ -15,10 +19,12 @@ isCut = [False for _ in sys.argv[1:]]
 class Link:
     lost = False
 
-async def pump(link, reader, writer):
+async def pump(link, reader, writer, at=None):
     try:
         while data := await reader.read(65536):
             if not link.lost:
+                for cap in re.findall(rb"^GET /uri/(URI%3ACHK[^?/ ]*) ", data, re.M) if at is not None else []:
+                    print("read", at, time.time(), cap.decode(), flush=True)
                 writer.write(data)
                 await writer.drain()
     except OSError:
@@ -32,7 +38,7 @@ async def connect(at, port, reader, writer):
     links[at].add(link)
     try:
         upstream = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(link, reader, upstream[1]), pump(link, upstream[0], writer))
+        await asyncio.gather(pump(link, reader, upstream[1], at), pump(link, upstream[0], writer))
     except OSError:
         writer.close()
     finally:
@@ -50,18 +56,39 @@ async def main():
         if isCut[int(at)]:
             for link in links[int(at)]:
                 link.lost = True
+        print(line.decode().strip(), flush=True)
 
 asyncio.run(main())
 `;
 
+/** A request for a file of a grid. */
+export interface FileRead {
+  /** The index of the link. */
+  readonly link: number;
+  /** In ms since the epoch. */
+  readonly atMs: number;
+  readonly cap: string;
+}
+
 export class CuttableLinks {
   /** The ports of the proxies on the loopback interface, in the order of the upstream ports. */
   readonly ports: readonly number[];
+  /** All requests for files that were passed on, in order. */
+  readonly reads: readonly FileRead[];
   readonly #process: ChildProcess;
+  /** Called when a command was executed, by the command. */
+  readonly #executed: Map<string, () => void>;
 
-  private constructor(process: ChildProcess, ports: readonly number[]) {
-    this.#process = process;
-    this.ports = ports;
+  private constructor(parts: {
+    readonly process: ChildProcess;
+    readonly ports: readonly number[];
+    readonly reads: readonly FileRead[];
+    readonly executed: Map<string, () => void>;
+  }) {
+    this.#process = parts.process;
+    this.ports = parts.ports;
+    this.reads = parts.reads;
+    this.#executed = parts.executed;
   }
 
   /** @param upstreamPorts where each proxy connects to, on the loopback interface */
@@ -69,23 +96,37 @@ export class CuttableLinks {
     const process = spawn("python3", ["-c", program, ...upstreamPorts.map(String)], {
       stdio: ["pipe", "pipe", "inherit"],
     });
-    const ports: number[] = [];
-    for await (const line of createInterface({ input: process.stdout })) {
-      ports.push(Number(line));
-      if (ports.length === upstreamPorts.length) break;
-    }
-    if (ports.length < upstreamPorts.length) throw new Error("this test needs python3");
-    return new CuttableLinks(process, ports);
+    const [ports, reads]: [number[], FileRead[]] = [[], []];
+    const executed = new Map<string, () => void>();
+    const { promise: ready, resolve, reject } = withResolvers<void>();
+    const lines = createInterface({ input: process.stdout });
+    lines.on("line", (line) => {
+      const [command, link, seconds, cap] = line.split(" ");
+      if (command === "read" && cap !== undefined)
+        reads.push({ link: Number(link), atMs: Number(seconds) * 1000, cap: decodeURIComponent(cap) });
+      else if (ports.length === upstreamPorts.length) executed.get(line)?.();
+      else if (ports.push(Number(line)) === upstreamPorts.length) resolve();
+    });
+    lines.on("close", () => reject(new Error("this test needs python3")));
+    await ready;
+    return new CuttableLinks({ process, ports, reads, executed });
   }
 
   /** Drops everything that existing connections and those made from now on send. */
-  cut(index: number): void {
-    this.#process.stdin?.write(`cut ${index}\n`);
+  async cut(index: number): Promise<void> {
+    await this.#command(`cut ${index}`);
   }
 
   /** New connections work again. Those that were cut stay as they are: what they lost does not come back. */
-  mend(index: number): void {
-    this.#process.stdin?.write(`mend ${index}\n`);
+  async mend(index: number): Promise<void> {
+    await this.#command(`mend ${index}`);
+  }
+
+  async #command(command: string): Promise<void> {
+    const { promise: executed, resolve } = withResolvers<void>();
+    this.#executed.set(command, resolve);
+    this.#process.stdin?.write(`${command}\n`);
+    await executed;
   }
 
   async end(): Promise<void> {

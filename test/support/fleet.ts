@@ -2,7 +2,9 @@
 // guide; and everything bad that can happen to them.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import { aCertificate } from "./certificates.ts";
+import type { FileRead } from "./cuttable-links.ts";
 import { CuttableLinks } from "./cuttable-links.ts";
 import { blockOf } from "./documents.ts";
 import { ReverseProxy } from "./proxies.ts";
@@ -44,14 +46,14 @@ export class Replica {
   #past = "";
   #server: ServerUnderTest | undefined;
   #isPaused = false;
-  readonly #links: (link: Link, isCut: boolean) => void;
+  readonly #links: (link: Link, isCut: boolean) => Promise<void>;
 
   constructor(options: {
     readonly name: string;
     readonly port: number;
     readonly config: string;
     readonly checkout: string | undefined;
-    readonly links: (link: Link, isCut: boolean) => void;
+    readonly links: (link: Link, isCut: boolean) => Promise<void>;
   }) {
     this.name = options.name;
     this.port = options.port;
@@ -102,24 +104,30 @@ export class Replica {
   }
 
   /** Drops all packets between it and Valkey, or its gateway. */
-  cutFrom(link: Link): void {
-    this.#links(link, true);
+  async cutFrom(link: Link): Promise<void> {
+    await this.#links(link, true);
   }
 
-  mend(link: Link): void {
-    this.#links(link, false);
+  async mend(link: Link): Promise<void> {
+    await this.#links(link, false);
   }
 
   async #end(signal: "SIGTERM" | "SIGKILL"): Promise<number | string | null> {
-    if (signal === "SIGTERM") this.resume();
     const server = this.#server;
     if (server === undefined) return null;
-    const code = await server.end(signal);
+    const ended = server.end(signal);
+    if (signal === "SIGTERM") this.resume();
+    const code = await ended;
     this.#past += server.output;
     this.#server = undefined;
     this.#isPaused = false;
     return code;
   }
+}
+
+/** A request of a replica for a file of the grid. */
+interface ReadByReplica extends Omit<FileRead, "link"> {
+  readonly replica: Replica;
 }
 
 export class Fleet {
@@ -130,14 +138,14 @@ export class Fleet {
   readonly ca: Buffer;
   readonly caFile: string;
   readonly #valkey: ValkeyUnderTest | undefined;
-  readonly #links: CuttableLinks | undefined;
+  readonly #links: CuttableLinks;
 
   private constructor(parts: {
     readonly replicas: readonly Replica[];
     readonly proxy: ReverseProxy | undefined;
     readonly caFile: string;
     readonly valkey: ValkeyUnderTest | undefined;
-    readonly links: CuttableLinks | undefined;
+    readonly links: CuttableLinks;
   }) {
     this.replicas = parts.replicas;
     this.proxy = parts.proxy;
@@ -154,11 +162,10 @@ export class Fleet {
     await writeSecrets(options);
     const valkey = sentinel === undefined ? await ValkeyUnderTest.start() : undefined;
     const gatewayPort = Number(new URL(tree.webapiUrl).port);
-    const upstreams = names.flatMap(() => [valkey?.port ?? 0, gatewayPort]);
-    const links = valkey === undefined ? undefined : await CuttableLinks.start(upstreams);
+    const links = await CuttableLinks.start(names.flatMap(() => [valkey?.port ?? 0, gatewayPort]));
     const replicas: Replica[] = [];
     for (const [index, name] of names.entries()) {
-      const [valkeyLink = 0, gridLink = 0] = links?.ports.slice(2 * index) ?? [];
+      const [valkeyLink = 0, gridLink = 0] = links.ports.slice(2 * index);
       const config = join(work, `${name}.toml`);
       writeFileSync(
         config,
@@ -166,13 +173,12 @@ export class Fleet {
           valkeyUrl: sentinel?.url ?? `redis://127.0.0.1:${valkeyLink}`,
           name,
           isSentinel: sentinel !== undefined,
-          webapiUrl: links === undefined ? tree.webapiUrl : `http://127.0.0.1:${gridLink}`,
+          webapiUrl: `http://127.0.0.1:${gridLink}`,
         }),
       );
-      const change = (link: Link, isCut: boolean): void => {
+      const change = async (link: Link, isCut: boolean): Promise<void> => {
         const at = 2 * index + (link === "valkey" ? 0 : 1);
-        if (isCut) links?.cut(at);
-        else links?.mend(at);
+        await (isCut ? links.cut(at) : links.mend(at));
       };
       const checkout = index === 1 ? undefined : otherCheckout;
       replicas.push(new Replica({ name, port: await freePort(), config, checkout, links: change }));
@@ -197,12 +203,42 @@ export class Fleet {
     return this.#valkey;
   }
 
+  /** All requests for files of the grid, in order. */
+  get reads(): readonly ReadByReplica[] {
+    return this.#links.reads.flatMap(({ link, cap, atMs }) => {
+      const replica = this.replicas[Math.floor(link / 2)];
+      return replica === undefined ? [] : [{ replica, cap, atMs }];
+    });
+  }
+
+  /** How many files a replica has reserved for reading. Exact while it is paused. */
+  async reservedBy({ port }: Replica): Promise<number> {
+    const redis = new Redis(this.valkey.port, "127.0.0.1");
+    try {
+      const members = await valuesOf(redis, "*:member:*");
+      const ids = members.flatMap((text) => {
+        const { id, address } = JSON.parse(text.slice(text.indexOf(" "))) as { id: string; address: string };
+        return address.endsWith(`:${port}`) ? [id] : [];
+      });
+      const readers = await valuesOf(redis, "*:reading:*");
+      return readers.filter((token) => ids.some((id) => token.startsWith(`${id}/`))).length;
+    } finally {
+      redis.disconnect();
+    }
+  }
+
   async end(): Promise<void> {
     await this.proxy?.end();
     await Promise.all(this.replicas.map((replica) => replica.kill()));
-    await this.#links?.end();
+    await this.#links.end();
     await this.#valkey?.stop();
   }
+}
+
+async function valuesOf(redis: Redis, pattern: string): Promise<readonly string[]> {
+  const keys = await redis.keys(pattern);
+  const values = keys.length === 0 ? [] : await redis.mget(...keys);
+  return values.filter((value) => value !== null);
 }
 
 async function writeSecrets({ work, tree, token }: FleetOptions): Promise<void> {

@@ -1,5 +1,5 @@
 // Three replicas behind HAProxy, with clients and builders, to which every failure happens once. The long form:
-//   FLEET_RUN=full FLEET_SEED=1 FLEET_PLAIN_NAMES=yes npm run test:system -- test/system/cluster.test.ts
+//   FLEET_RUN=full FLEET_SEED=1 npm run test:system -- test/system/cluster.test.ts
 // Two versions side by side, for an hour by default; the other one is a directory in which `npm run build` was executed:
 //   FLEET_OTHER=/path/to/other FLEET_SECONDS=3600 npm run test:system -- test/system/cluster.test.ts -t "two versions"
 import { execFile } from "node:child_process";
@@ -28,7 +28,6 @@ const usual = {
   ...(isFull
     ? { rawClients: 50, aptClients: 5, pauseSeconds: 60, outageSeconds: 8, seconds: 120, maxLeaseChangeSeconds: 10 }
     : { rawClients: 8, aptClients: 2, pauseSeconds: 7, outageSeconds: 3, seconds: 0, maxLeaseChangeSeconds: 20 }),
-  usesPlainNames: process.env.FLEET_PLAIN_NAMES === "yes",
 };
 /** Two of the failures have a twin that costs as much time and shows little more. */
 const failures = fleetFailures.filter((failure) => isFull || !/follower|restart/.test(failure));
@@ -117,6 +116,13 @@ test("an operator sees the replicas, their publisher and what is wrong, and wait
     await fleet.valkey.kill();
     await expect.poll(status, { timeout: 30_000 }).toMatchObject({ exitCode: 3 });
     expect((await status()).output).toMatch(/^problem: this replica is not ready: Valkey has not answered for \d+ s$/m);
+
+    const inRelease = async (): Promise<string> => await (await fetch(`${two.url}/debian/dists/sid/InRelease`)).text();
+    const served = await inRelease();
+    expect(served).toContain("-----BEGIN PGP SIGNED MESSAGE-----");
+    expect(await two.stop()).toBe(0);
+    await two.start();
+    expect(await inRelease()).toBe(served);
   } finally {
     await fleet.end();
     rmSync(work, { recursive: true });
