@@ -187,7 +187,7 @@ function ownRoutes(options: RoutesOptions, readers: BasicAuth): Router<State> {
   });
   router.get("/readyz", (ctx) => {
     const waiting = [...repositories.values()].flatMap((repository) => {
-      const { notReady } = repository.status();
+      const { notReady } = repository;
       return notReady === undefined ? [] : [{ name: repository.name, notReady }];
     });
     // This page needs no password, so it must not reveal the names of private repositories.

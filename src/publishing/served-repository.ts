@@ -83,7 +83,7 @@ export function combined(outcomes: readonly PingOutcome[]): PingOutcome {
   };
 }
 
-/** The state of a repository, for its page and for the readiness check. */
+/** The state of a repository, for its pages. */
 export interface RepositoryStatus {
   readonly suites: readonly SuiteStatus[];
   /** The suites with a slash in their names that are configured, also those that have nothing yet. */
@@ -236,6 +236,8 @@ export interface ServedRepository {
    * @throws ValkeyUnavailable
    */
   requestRefresh?(path: TreePath): Promise<void> | undefined;
+  /** As in `status`, which lists up to all files of the repository. Load balancers ask for this all the time. */
+  readonly notReady: RepositoryStatus["notReady"];
   status(): RepositoryStatus;
   /** Returns the snapshots by suite, the newest first. */
   snapshots(): Iterable<KeptPublication>;

@@ -152,6 +152,10 @@ export class RepositorySlot implements ServedRepository {
     return this.#service.replicated?.requestRefresh(path);
   }
 
+  get notReady(): string | undefined {
+    return this.#service.repository.notReady;
+  }
+
   status(): RepositoryStatus {
     return this.#service.repository.status();
   }

@@ -144,6 +144,21 @@ test("readiness without a password gives the number of private repositories that
   );
 });
 
+test("readiness is answered without the lists of all rejected and pending files", async () => {
+  const notReady = "the tree is being read for the first time";
+  const status = () => {
+    throw new Error("it lists all files");
+  };
+  const waiting = await startApp([aRepository("open", files, { status, notReady })]);
+  const ready = await startApp([aRepository("open", files, { status, notReady: undefined })]);
+  stops.push(
+    () => waiting.stop(0),
+    () => ready.stop(0),
+  );
+  expect((await get(waiting, "/readyz")).body.toString()).toBe(`503 server/not-ready: open: ${notReady}\n`);
+  expect((await get(ready, "/readyz")).status).toBe(200);
+});
+
 test("neither a request without a password nor one with the right password counts as a failed login", async () => {
   const app = await aServer({ limits: { failedLoginsPerMinute: 2 } });
   for (let count = 0; count < 5; count++) {

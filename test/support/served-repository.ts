@@ -81,6 +81,9 @@ export function aRepository(
     find: async (path) => (Object.hasOwn(files, path) ? files[path] : undefined),
     list: async (path, range) => listed(Object.keys(files), path, range),
     ping: async () => anOutcome,
+    get notReady() {
+      return this.status().notReady;
+    },
     status: () => aStatus(),
     snapshots: () => [],
     ...changes,

@@ -121,16 +121,23 @@ export class FlatRepositories implements ServedRepository {
     return combined(await Promise.all([this.#main.ping(path, signal), ...ofFlats]));
   }
 
+  get notReady(): string | undefined {
+    const ofMain = this.#main.notReady;
+    if (ofMain !== undefined) return ofMain;
+    for (const repository of this.all()) for (const _served of repository.publications()) return undefined;
+    const waiting = this.#flats.find(({ repository }) => repository.notReady !== undefined);
+    return waiting && withPublicNames(waiting.repository.notReady ?? "", waiting.at);
+  }
+
   status(): RepositoryStatus {
     const main = this.#main.status();
     const flats = this.#flats.map(({ at, repository }) => {
-      const { suites, rejected, untoldRejections = 0, pending, lastError, notReady } = repository.status();
+      const { suites, rejected, untoldRejections = 0, pending, lastError } = repository.status();
       return {
         suites: suites.map((suite) => ({ ...suite, at })),
         ...filesInTree({ rejected, pending }, at),
         untoldRejections,
         lastError: lastError && withPublicNames(lastError, at),
-        notReady: notReady && withPublicNames(notReady, at),
       };
     });
     const suites = [...main.suites, ...flats.flatMap((flat) => flat.suites)];
@@ -141,7 +148,7 @@ export class FlatRepositories implements ServedRepository {
       untoldRejections: flats.reduce((sum, flat) => sum + flat.untoldRejections, main.untoldRejections ?? 0),
       notices: main.notices,
       pending: [...main.pending, ...flats.flatMap(({ pending }) => pending)],
-      notReady: main.notReady ?? (suites.length > 0 ? undefined : flats.find(({ notReady }) => notReady)?.notReady),
+      notReady: this.notReady,
       lastError: main.lastError ?? flats.find(({ lastError }) => lastError !== undefined)?.lastError,
     };
   }

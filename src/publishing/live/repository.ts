@@ -252,6 +252,15 @@ export class Repository implements ServedRepository, SuiteRollback {
     return this.snapshotControl.snapshots();
   }
 
+  get notReady(): string | undefined {
+    const { status } = this.#options;
+    const suites = [...this.#suites];
+    const isReady =
+      suites.some(({ current }) => current !== undefined) ||
+      (status.sawWholeTree && !suites.some(({ isAwaitingPublisher }) => isAwaitingPublisher));
+    return isReady ? undefined : (status.lastError ?? firstSurvey);
+  }
+
   status(): RepositoryStatus {
     const { layout, passthrough, notices, status } = this.#options;
     const suites = [...this.#suites];
@@ -263,11 +272,7 @@ export class Repository implements ServedRepository, SuiteRollback {
       untoldRejections: suites.reduce((sum, suite) => sum + suite.rejectedCount - suite.rejected().length, 0),
       pending: suites.flatMap((suite) => suite.pending()),
       notices: notices.about(rootPath).map(({ text }) => text),
-      notReady:
-        suites.some(({ current }) => current !== undefined) ||
-        (status.sawWholeTree && !suites.some(({ isAwaitingPublisher }) => isAwaitingPublisher))
-          ? undefined
-          : (status.lastError ?? firstSurvey),
+      notReady: this.notReady,
       lastError: status.lastError,
     };
   }

@@ -55,6 +55,23 @@ test("a flat repository is counted under the name that APT sources have for it",
   expect([...both.suiteCounts()].map(({ suite }) => suite)).toEqual(["sid", "./extras/"]);
 });
 
+test("a repository with a flat one is ready once its tree was read, and any of both publishes or has nothing", async () => {
+  const [served, flat] = [new ServedFolder(), new ServedFolder()];
+  const both = new FlatRepositories(served.repository, [{ at: treePath("extras"), repository: flat.repository }]);
+  for (const each of [served, flat]) each.makeDirectory("dists");
+  const first = "the tree is being read for the first time";
+  expect([both.notReady, both.status().notReady]).toEqual([first, first]);
+  await served.ping();
+  expect([both.notReady, both.status().notReady]).toEqual([first, first]);
+  served.put(hello, await aDeb({ package: "hello", architecture: "amd64" }));
+  await served.ping();
+  expect([both.notReady, both.status().notReady]).toEqual([undefined, undefined]);
+  served.remove("dists/sid");
+  await served.ping();
+  await flat.ping();
+  expect([both.notReady, both.status().notReady]).toEqual([undefined, undefined]);
+});
+
 test("each poll says whether the tree could be listed, and a survey of all of it whether anything failed", async () => {
   const said: string[] = [];
   let isDown = true;
