@@ -13,7 +13,7 @@ import { parseTreePath, tryParseTreePath } from "../base/names.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { PingOutcome } from "../publishing/served-repository.ts";
 import { parsedJson } from "./parsed-json.ts";
-import { keys } from "./scripts.ts";
+import { keys, noteScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import type { Valkey } from "./valkey.ts";
 import { ValkeyUnavailable } from "./valkey.ts";
@@ -113,11 +113,11 @@ export class ReplicatedPings {
     if (reason !== undefined) throw new ValkeyUnavailable(reason);
     const note = JSON.stringify({ repository, ping, from: id, path: this.#sealed(ping, path) } satisfies PingMessage);
     const notes = valkey.prefix + keys.pings(repository);
-    const waiting = await valkey.run((redis) => redis.hlen(notes));
-    if (waiting >= maxWaiting)
+    const isNoted = await valkey.run((redis) =>
+      redis.eval(noteScript, 1, notes, ping, note, maxWaiting, valkey.prefix + pingChannel),
+    );
+    if (isNoted === 0)
       throw new PingFailed("publishing/busy", `more than ${maxWaiting} pings wait for ${repository} already`);
-    await valkey.run((redis) => redis.hset(notes, ping, note));
-    this.#send(note);
     return note;
   }
 

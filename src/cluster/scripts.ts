@@ -160,6 +160,20 @@ redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f ', order) .. ARGV[4])
 return string.format('%.0f', order)
 `;
 
+/**
+ * Notes a ping and tells all replicas of it, unless too many wait already.
+ *
+ * Keys: the notes. Arguments: the id of the ping, the note, how many may wait, the channel.
+ *
+ * Reply: 1, or 0 if too many wait.
+ */
+export const noteScript = `
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PUBLISH', ARGV[4], ARGV[2])
+return 1
+`;
+
 /** Keeps values for another while. Arguments: the time in ms. Reply: the numbers of the keys without a value. */
 export const renewScript = `
 local missing = {}
