@@ -184,14 +184,17 @@ export class Fleet implements FleetOfRepository {
   }
 
   /**
-   * Resolves when this server serves what the others serve, or when there is no use in waiting for that. Reading a large
-   * tree before would delay it.
+   * Resolves when this server serves what the others serve, also what their clients are still reading, or when there is
+   * no use in waiting for that. Reading a large tree before would delay it.
    */
   async caughtUp(): Promise<void> {
     if (!this.valkey.isConnected) return;
     // An earlier answer may be from before the repository was added.
-    const synced = this.#beatAfterNow().then((heard) => this.#sync(heard));
-    await endsWithin(synced, maxCatchUpMs);
+    const takeOver = async (): Promise<void> => {
+      await this.#sync(await this.#beatAfterNow());
+      await this.#takeRecent();
+    };
+    await endsWithin(takeOver(), maxCatchUpMs);
   }
 
   /** Lets others publish, for example because this server is about to stop. */
@@ -333,7 +336,7 @@ export class Fleet implements FleetOfRepository {
       await this.#sync(heard);
       this.#isLeftAlone = false;
       if (toldServing && this.#isServing && !this.#isReady) {
-        for (const each of this.#publications()) await each.takeRecent();
+        await this.#takeRecent();
         this.#isReady = true;
       }
       this.#followSnapshots(this.#publications());
@@ -412,6 +415,11 @@ export class Fleet implements FleetOfRepository {
     // While Valkey is away, nothing can be said about content.
     const worst = failed.find(({ reason }) => !(reason instanceof UnusableContent)) ?? failed[0];
     if (worst !== undefined) throw worst.reason;
+  }
+
+  /** @throws ValkeyUnavailable, StateUnwritable */
+  async #takeRecent(): Promise<void> {
+    for (const each of this.#publications()) await each.takeRecent();
   }
 
   #noteAnnouncement(message: Buffer): void {

@@ -4,6 +4,7 @@ import { createHash, hash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { asBuffer } from "../base/as-buffer.ts";
 import { RepoError } from "../base/errors.ts";
+import { forEachConcurrent } from "../base/for-each-concurrent.ts";
 import type { StateName } from "../base/names.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { PoolRecord } from "../publishing/store/package-pool.ts";
@@ -54,12 +55,20 @@ interface SegmentHeader {
   readonly pool: readonly (readonly [string, PoolRecord])[];
 }
 
+/** A value to get. */
+interface Wanted {
+  readonly key: string;
+  readonly bytes: number;
+}
+
 /** How long content stays in Valkey that the publisher no longer renews, in ms. */
 const contentTtlMs = 24 * 3600 * 1000;
 /** How many keys are looked up at once. */
 const keysAtOnce = 1000;
 /** How many bytes are on their way at once. This bounds memory. */
 const bytesAtOnce = 4 * 1024 ** 2;
+/** How many segments are decompressed at once. */
+const segmentsAtOnce = 4;
 
 export class SharedPublications {
   readonly #options: SharedPublicationsOptions;
@@ -131,49 +140,51 @@ export class SharedPublications {
 
   async #fetchContent(manifest: Manifest, digests: SharedManifest["digests"]): Promise<void> {
     const { store } = this.#options;
-    const wanted: { readonly key: string; readonly id: string; readonly bytes: number }[] = [];
+    const wanted: (Wanted & { readonly id: string })[] = [];
+    const seen = new Set<string>();
     for (const { segments } of manifest.indices) {
       for (const { id, gzBytes, unpaddedBytes } of segments) {
+        if (seen.has(id)) continue;
+        seen.add(id);
         const digest = digests[id] ?? "";
         if (this.#digests.get(id) === undefined) await this.#yieldNow();
         if (store.segments.sizesOf(id) !== undefined && this.#digestOf(id) === digest) continue;
         wanted.push({ key: this.#segmentKey(id, digest), id, bytes: gzBytes + unpaddedBytes });
       }
     }
-    for (const batch of batches(wanted)) {
-      const values = await this.#getAll(batch.map(({ key }) => key));
-      for (const [index, { key, id }] of batch.entries()) {
-        await this.#takeSegment(key, id, digests[id] ?? "", this.#open(key, values[index]));
+    for await (const batch of this.#values(wanted)) {
+      // Waiting for each would mean waiting for the disk each time.
+      const pooled: Promise<void>[] = [];
+      await forEachConcurrent(batch, segmentsAtOnce, async ([{ key, id }, sealed]) => {
         await this.#yieldNow();
-      }
+        const value = this.#open(key, sealed);
+        const { sizes, kept, gz, xz, pool, digest } = inForm(key, () => {
+          const segment = segmentIn(value);
+          const ofBytes = digestOfBytes(segment.gz, segment.xz);
+          return { ...segment, digest: ofBytes, isExpected: segment.sizes.id === id && ofBytes === digests[id] };
+        });
+        // First, because a segment that is on disk is not fetched again. The disk gets them in this order.
+        const taken = store.pool.take(pool);
+        taken.catch(() => undefined);
+        pooled.push(taken);
+        await store.segments.take({ sizes, kept, gz, xz });
+        this.#digests.set(id, digest);
+      });
+      await Promise.all(pooled);
     }
     await store.segments.written(wanted.map(({ id }) => id));
     const blobs = manifest.blobs
       .filter(({ sha256 }) => !store.blobs.has(sha256))
       .map(({ sha256, sizeBytes }) => ({ key: this.#blobKey(sha256), sha256, bytes: sizeBytes }));
-    for (const batch of batches(blobs)) {
-      const values = await this.#getAll(batch.map(({ key }) => key));
-      for (const [index, { key, sha256 }] of batch.entries()) {
-        const bytes = this.#open(key, values[index]);
-        if (hash("sha256", bytes, "hex") !== sha256) throw new UnusableContent(`Valkey has something else at ${key}`);
-        await store.blobs.put(bytes, ["sha256"]);
-      }
+    for await (const batch of this.#values(blobs)) {
+      await Promise.all(
+        batch.map(async ([{ key, sha256 }, sealed]) => {
+          const bytes = this.#open(key, sealed);
+          if (hash("sha256", bytes, "hex") !== sha256) throw new UnusableContent(`Valkey has something else at ${key}`);
+          await store.blobs.put(bytes, ["sha256"]);
+        }),
+      );
     }
-  }
-
-  async #takeSegment(key: string, id: string, digest: string, value: Buffer): Promise<void> {
-    const { store } = this.#options;
-    const { sizes, kept, pool, gz, xz } = inForm(key, () => {
-      const headerBytes = value.readUInt32BE(0);
-      const body = value.subarray(4 + headerBytes);
-      const header = JSON.parse(value.subarray(4, 4 + headerBytes).toString()) as SegmentHeader;
-      const bytes = { gz: body.subarray(0, header.gzBytes), xz: body.subarray(header.gzBytes) };
-      const isExpected = header.sizes.id === id && digestOfBytes(bytes.gz, bytes.xz) === digest;
-      return { ...header, ...bytes, isExpected };
-    });
-    await store.segments.take({ sizes, kept, gz, xz });
-    this.#digests.set(id, digest);
-    if (pool.length > 0) await store.pool.take(pool);
   }
 
   async #segmentValue(id: string, isStanzas: ReadonlyMap<string, boolean>): Promise<Buffer> {
@@ -183,11 +194,7 @@ export class SharedPublications {
     if (content === undefined) return asBuffer(store.segments.read(id, "gz"));
     const { sizes, kept, gz, xz } = content;
     const named = isStanzas.get(id) === true ? await store.segments.references([id]) : [];
-    const header: SegmentHeader = { form, sizes, kept, gzBytes: gz.length, pool: [...store.pool.recordsOf(named)] };
-    const text = Buffer.from(JSON.stringify(header));
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(text.length);
-    return Buffer.concat([length, text, gz, xz]);
+    return segmentValue({ sizes, kept, gz, xz }, [...store.pool.recordsOf(named)]);
   }
 
   #digestOf(id: string): string {
@@ -226,6 +233,20 @@ export class SharedPublications {
       [sending, bytes] = [[], 0];
     }
     await Promise.all(sending);
+  }
+
+  /** Gets values, some megabytes at once. The next ones are on their way while some are used. @throws ValkeyUnavailable */
+  async *#values<Item extends Wanted>(
+    items: readonly Item[],
+  ): AsyncIterable<readonly (readonly [Item, Buffer | null | undefined])[]> {
+    let next: { readonly batch: readonly Item[]; readonly values: Promise<readonly (Buffer | null)[]> } | undefined;
+    for (const batch of [...batches(items), undefined]) {
+      const present = next;
+      next = batch && { batch, values: this.#getAll(batch.map(({ key }) => key)) };
+      next?.values.catch(() => undefined);
+      const values = (await present?.values) ?? [];
+      yield present?.batch.map((item, index) => [item, values[index]] as const) ?? [];
+    }
   }
 
   async #getAll(keys: readonly string[]): Promise<readonly (Buffer | null)[]> {
@@ -282,8 +303,26 @@ function inForm<Value extends { readonly form?: number; readonly isExpected: boo
   throw new UnusableContent(`another version of the program has written ${key}, a part of a publication`);
 }
 
+/** A stored segment: the length of the header, the header, and both compressed forms. */
+function segmentValue({ sizes, kept, gz, xz }: StoredSegment, pool: SegmentHeader["pool"]): Buffer {
+  const header: SegmentHeader = { form, sizes, kept, gzBytes: gz.length, pool };
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(lengthBytes);
+  length.writeUInt32BE(text.length);
+  return Buffer.concat([length, text, gz, xz]);
+}
+
+function segmentIn(value: Buffer): SegmentHeader & StoredSegment {
+  const bodyAt = lengthBytes + value.readUInt32BE(0);
+  const header = JSON.parse(value.toString("utf8", lengthBytes, bodyAt)) as SegmentHeader;
+  const xzAt = bodyAt + header.gzBytes;
+  return { ...header, gz: value.subarray(bodyAt, xzAt), xz: value.subarray(xzAt) };
+}
+
+const lengthBytes = 4;
+
 /** Splits a list so that no part has much more than `bytesAtOnce`. */
-function* batches<Item extends { readonly bytes: number }>(items: readonly Item[]): Iterable<readonly Item[]> {
+function* batches<Item extends Wanted>(items: readonly Item[]): Iterable<readonly Item[]> {
   let batch: Item[] = [];
   let bytes = 0;
   for (const item of items) {

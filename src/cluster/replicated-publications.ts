@@ -424,11 +424,11 @@ export class ReplicatedPublications implements Replicas {
     const store = this.#repository?.store;
     if (store === undefined) return;
     const sinceMs = Date.now() - recentMs;
-    for (const [suite, states] of await this.#keptInValkey()) {
+    for (const states of (await this.#keptInValkey()).values()) {
       for (const [index, state] of states.entries()) {
         const next = states[index + 1];
         if (next === undefined || state.kind === "withdrawal" || servedMsOf(next) < sinceMs) continue;
-        if (!store.has(suite, state.id)) await this.#takePast(state, next);
+        await this.#takePast(state, next);
       }
     }
   }
@@ -438,7 +438,9 @@ export class ReplicatedPublications implements Replicas {
     if (store === undefined || publications === undefined) return;
     const times = { servedMs: past.servedMs, supersededMs: servedMsOf(next), successor: momentOf(next) };
     try {
-      await this.#queue.run(async () => await store.keepPast(await publications.fetch(past), times));
+      await this.#queue.run(async () => {
+        if (!store.has(past.suite, past.id)) await store.keepPast(await publications.fetch(past), times);
+      });
     } catch (thrown) {
       // It is as if it were not kept: Valkey has lost it, or a newer version has another form.
       if (!(thrown instanceof UnusableContent)) throw thrown;

@@ -78,6 +78,17 @@ describe("three replicas", () => {
     expect(await packageNames(one.served)).toEqual(["hello 1.0-1", "more 2"]);
   });
 
+  test("refuse a ping while very many wait already", async () => {
+    const [one] = await startedReplicas(1);
+    if (one === undefined) throw new Error("no replica");
+    const { prefix } = one.fleet.valkey;
+    const waiting = new Map(Array.from({ length: 5000 }, (_, number) => [`${number}`, "a ping that nobody answers"]));
+    await one.fleet.valkey.run((redis) => redis.hset(`${prefix}pings:debian`, waiting));
+    await expect(one.ping()).rejects.toMatchObject({ code: "publishing/busy" });
+    await one.fleet.valkey.run((redis) => redis.hdel(`${prefix}pings:debian`, "1"));
+    expect((await one.ping()).publications).toMatchObject([{ id: currentId(one) }]);
+  });
+
   test("serve what they have without Valkey, refuse pings, and agree again when it is back, empty", async () => {
     const replicas = await startedReplicas(valkey, 3);
     const [one] = replicas;
@@ -169,6 +180,23 @@ describe("a command for snapshots at any replica", () => {
 });
 
 describe("a replica that joins", () => {
+  test("serves the whole current publication before it has listed the tree", async () => {
+    const [one] = await startedReplicas(1);
+    if (one === undefined) throw new Error("no replica");
+    const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
+    late.isCutFromTree = true;
+    await late.start();
+    await vi.waitFor(() => expect(late.fleet.notReady).toBeUndefined(), 10_000);
+    const release = await one.served.text("dists/sid/InRelease");
+    const [, file = ""] = /^Filename: (.*)$/m.exec(await one.served.text(`${at}/Packages`)) ?? [];
+    for (const path of ["dists/sid/InRelease", ...indicesIn(release), file]) {
+      const expected = await one.served.bytes(path);
+      expect(expected).toBeDefined();
+      expect([path, await late.served.bytes(path)]).toEqual([path, expected]);
+    }
+    expect(late.replicated.isUnreadable).toBe(true);
+  });
+
   test("answers for the past publications that clients may still read", async () => {
     const [one] = await startedReplicas(valkey, 1);
     if (one === undefined) throw new Error("no replica");
@@ -182,6 +210,19 @@ describe("a replica that joins", () => {
     await vi.waitFor(() => expect(snapshotsOf(late)).toEqual(snapshotsOf(one)), 10_000);
     for (const path of [...before, `snapshots/${beforeId}/dists/sid/InRelease`])
       expect([path, await late.served.bytes(path)]).toEqual([path, await one.served.bytes(path)]);
+  });
+
+  test("has taken over what clients are still reading before it reads the tree", async () => {
+    const [one] = await startedReplicas(1);
+    if (one === undefined) throw new Error("no replica");
+    const beforeId = currentId(one) ?? "";
+    await add(one, "2");
+    await one.ping();
+    const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
+    await vi.waitFor(() => expect(late.fleet.valkey.isConnected).toBe(true), 10_000);
+    late.fleet.add(late.replicated);
+    await late.fleet.caughtUp();
+    expect(snapshotsOf(late)).toEqual([`sid ${currentId(one)}`, `sid ${beforeId}`]);
   });
 
   test("exchanges past publications with the others, which had none of its own", async () => {

@@ -1,6 +1,7 @@
 // Stores rendered and compressed segments on disk, by id. A segment that several publications share is stored once.
 import { setImmediate } from "node:timers/promises";
-import { gunzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { gunzip, gunzipSync } from "node:zlib";
 import type { Database, RootDatabase } from "lmdb";
 import { LRUCache } from "lru-cache";
 import { asBuffer } from "../../base/as-buffer.ts";
@@ -107,7 +108,8 @@ export class SegmentStore {
   async take({ sizes, gz, xz, kept }: StoredSegment): Promise<SegmentSizes> {
     const { id, unpaddedBytes, uncompressedBytes, lines } = sizes;
     const compressed = { gz, xz: { bytes: xz, unpaddedBytes, uncompressedBytes }, lines };
-    const plain = kept === "plain" ? gunzipSync(gz, { maxOutputLength: Math.max(1, uncompressedBytes) }) : emptyBytes;
+    const plain =
+      kept === "plain" ? await gunzipped(gz, { maxOutputLength: Math.max(1, uncompressedBytes) }) : emptyBytes;
     return await this.put(id, plain, compressed, kept);
   }
 
@@ -190,6 +192,9 @@ export class SegmentStore {
     }
   }
 }
+
+/** In a thread. */
+const gunzipped = promisify(gunzip);
 
 const emptyBytes = new Uint8Array();
 const segmentForms: readonly IndexForm[] = ["plain", "gz", "xz"];

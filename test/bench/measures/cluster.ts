@@ -125,6 +125,8 @@ async function starts(bench: BenchContext, fleet: BenchFleet): Promise<readonly 
     await added.ready();
     ready.push((performance.now() - begunMs) / 1000);
     await added.idle();
+    if ((await added.packages()) !== (await fleet.replicas[0]?.packages()))
+      throw new Error("the added replica differs");
     const reads = await added.metric('tahoe_apt_inspections_total.*source="read"');
     const bytes = await added.metric("tahoe_apt_tree_read_bytes_total");
     if (/ [1-9]\d*$/m.test(`${reads}\n${bytes}`))
