@@ -8,7 +8,6 @@ import { ownVersion } from "./base/own-version.ts";
 import { BundleError } from "./client/bundle.ts";
 import { gatewayCaOption } from "./commands/shared/arguments.ts";
 import { printable } from "./commands/shared/terminal.ts";
-import type { Configuration } from "./config/configuration.ts";
 import { ConfigurationError } from "./config/configuration-error.ts";
 import type { Flags } from "./config/load-config.ts";
 import { outliveFailedWrites } from "./server/failed-writes.ts";
@@ -39,6 +38,7 @@ A configuration file (TOML) can define several repositories; its paths are relat
   log_format = "json"                         # or "text"; default: text on a terminal, JSON otherwise
   log_level = "info"                          # or "warn", "error", which leave out less important lines
   access_log = true                           # logs each request
+  workers = 4                                 # processes that serve HTTP, for a machine with many cores
   [cluster]                                   # several servers of the same repositories share a Valkey or Redis
   url = "redis://10.0.0.9:6379"               # or a list: see mode; also rediss:// (TLS, ca_file), redis+unix:///PATH
   name = "apt"                                # of this fleet: several can share one Valkey
@@ -204,6 +204,7 @@ async function program(commandName: string): Promise<Command> {
     .addOption(new Option("--log-format <format>", "default: text on a terminal, json otherwise").choices(logFormats))
     .addOption(new Option("--log-level <level>", "leave out less important lines").choices(logLevels))
     .option("--access-log", "log each request")
+    .option("--workers <number>", "processes that serve HTTP beside the one that publishes (default: 0)")
     .option(
       "--accept-identity-change",
       "publish even if clients know another Origin, Label, Codename or pin of a suite",
@@ -212,18 +213,15 @@ async function program(commandName: string): Promise<Command> {
     .action(async (flags: Flags) => {
       // Before anything is loaded: without a handler, process 1 of a container would ignore the signal.
       const [signal, onHangup] = [stopSignal(["SIGINT", "SIGTERM"]), hangups()];
-      const [{ openLog }, { loadConfiguration }, { serveUntilTold }, { ServiceManager }] = await Promise.all([
-        import("./server/server-log.ts"),
-        import("./config/load-config.ts"),
-        import("./server/serve.ts"),
-        import("./server/service-manager.ts"),
-      ]);
+      const [{ openLog, logSettingsOf }, { loadConfiguration }, { serveUntilTold }, { ServiceManager }] =
+        await Promise.all([
+          import("./server/server-log.ts"),
+          import("./config/load-config.ts"),
+          import("./server/serve.ts"),
+          import("./server/service-manager.ts"),
+        ]);
       const configuration = loadConfiguration(flags);
-      const logSettings = ({ logFormat, logLevel }: Configuration) => ({
-        format: logFormat ?? (process.stdout.isTTY ? "text" : "json"),
-        level: logLevel,
-      });
-      const log = openLog(logSettings(configuration));
+      const log = openLog(logSettingsOf(configuration));
       const serviceManager = ServiceManager.fromEnvironment(log);
       outliveFailedWrites(log);
       for (const warning of configuration.warnings) log.warn({}, warning);
@@ -235,7 +233,7 @@ async function program(commandName: string): Promise<Command> {
           serviceManager,
           reread: ({ acceptIdentityChange }) => loadConfiguration({ ...flags, acceptIdentityChange }),
           onHangup,
-          onReload: (changed) => log.configure(logSettings(changed)),
+          onReload: (changed) => log.configure(logSettingsOf(changed)),
         },
         // Not earlier: the modules that a start loads stay in memory, so collections meanwhile would free little.
         async () => keepHeapLean(),

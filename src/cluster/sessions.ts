@@ -15,6 +15,7 @@ interface Session {
 }
 
 export class FleetSessions {
+  readonly haveLoadBalancer = true;
   readonly #valkey: Valkey;
   readonly #secret: Secret;
 

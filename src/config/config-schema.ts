@@ -54,6 +54,8 @@ const defaultKeepSeconds = 7 * 24 * 3600;
 const defaultGracePeriodSeconds = 10;
 const defaultCacheBytes = 2 * 1024 ** 3;
 const shortestGoodTokenLength = 16;
+/** The database allows 126 readers; a process is one, and for some moments two. */
+const maxWorkers = 48;
 const defaultWebhookTimeoutSeconds = 10;
 const maxWebhookTimeoutSeconds = 60;
 /** The old one and the new one. */
@@ -657,6 +659,18 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
         .meta(since010("The form of the log.", { byDefault: "`text` on a terminal, otherwise `json`" })),
       log_level: z.enum(logLevels).default("info").meta(since010("Less important lines are left out.")),
       access_log: z.boolean().default(false).meta(since010("Logs each request.")),
+      workers: z
+        .number()
+        .int()
+        .nonnegative()
+        .max(maxWorkers)
+        .default(0)
+        .meta(
+          since010(
+            "How many processes serve HTTP beside the one that reads the tree and publishes. 0: that one serves it.",
+            { unit: "processes" },
+          ),
+        ),
       cluster: cluster
         .optional()
         .meta(since010("Several servers of the same repositories share a Valkey or Redis, and work as one.")),
@@ -689,6 +703,7 @@ export function schemaFor({ base, credentialsDirectory, warn, ...environment }: 
         logFormat: raw.log_format,
         logLevel: raw.log_level,
         accessLog: raw.access_log,
+        workers: raw.workers,
         limits: raw.limits,
         repositories: raw.repository,
       };

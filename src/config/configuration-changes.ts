@@ -40,6 +40,7 @@ const serverKeys = {
   logFormat: ["log_format", "now"],
   logLevel: ["log_level", "now"],
   accessLog: ["access_log", "now"],
+  workers: ["workers", "restart"],
 } as const satisfies Record<
   Exclude<keyof Configuration, "limits" | "repositories" | "warnings" | "acceptIdentityChange">,
   Key
@@ -142,9 +143,9 @@ export function withoutRestart(before: Configuration, after: Configuration): Con
     const isUnchanged = isSame(before.limits[stage], after.limits[stage]);
     return [stage, isUnchanged ? before.limits[stage] : after.limits[stage]] as const;
   });
-  const { listen, cluster, stateDirectory, cacheBytes } = before;
+  const { listen, cluster, stateDirectory, cacheBytes, workers } = before;
   const limits = Object.fromEntries(stages) as unknown as Limits;
-  return { ...after, limits, listen, cluster, stateDirectory, cacheBytes };
+  return { ...after, limits, listen, cluster, stateDirectory, cacheBytes, workers };
 }
 
 function changedInRepository(before: RepositoryConfiguration, after: RepositoryConfiguration): Key[] {

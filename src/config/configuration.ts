@@ -156,6 +156,8 @@ export interface Configuration {
   readonly logLevel: LogLevel;
   /** Whether each request is logged. */
   readonly accessLog: boolean;
+  /** How many processes serve HTTP beside the one that publishes; 0: that one serves it. */
+  readonly workers: number;
   readonly limits: Limits;
   readonly repositories: readonly RepositoryConfiguration[];
   /** Warnings about values that are valid but unwise, each with its place. */

@@ -31,6 +31,7 @@ export interface Flags {
   readonly logFormat?: string | undefined;
   readonly logLevel?: string | undefined;
   readonly accessLog?: boolean | undefined;
+  readonly workers?: string | undefined;
 }
 
 /** The flags that are also keys of a file, or have a meaning beside one. */
@@ -42,7 +43,8 @@ type ServerFlag =
   | "acceptIdentityChange"
   | "logFormat"
   | "logLevel"
-  | "accessLog";
+  | "accessLog"
+  | "workers";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -60,6 +62,13 @@ export const searchPath = (environment: Environment = process.env): string => en
 export const npmScript = (environment: Environment = process.env): string | undefined =>
   environment.npm_lifecycle_event;
 
+/** The variables that a process needs which is told its configuration. */
+const neededVariables: ReadonlySet<string> = new Set(["PATH", "TZ", "LANG", "NODE_OPTIONS", "MALLOC_ARENA_MAX"]);
+
+/** The names of all other variables, some of which are secrets. */
+export const unneededVariables = (environment: Environment = process.env): readonly string[] =>
+  Object.keys(environment).filter((name) => !neededVariables.has(name));
+
 /**
  * Loads and validates a configuration. Paths in a file are relative to the file, those in flags to `directory`.
  * @throws ConfigurationError that lists every mistake
@@ -70,7 +79,7 @@ export function loadConfiguration(
   directory: string = process.cwd(),
 ): Configuration {
   const { config, listen, state, publicUrl, acceptIdentityChange = false, ...others } = flags;
-  const { logFormat, logLevel, accessLog, ...ofRepository } = others;
+  const { logFormat, logLevel, accessLog, workers, ...ofRepository } = others;
   const file = config === undefined ? undefined : resolve(directory, config);
   const stray = Object.entries(ofRepository).filter(([, value]) => value !== undefined);
   if (file !== undefined && stray.length > 0) {
@@ -84,6 +93,7 @@ export function loadConfiguration(
     ...(logFormat !== undefined && { log_format: logFormat }),
     ...(logLevel !== undefined && { log_level: logLevel }),
     ...(accessLog !== undefined && { access_log: accessLog }),
+    ...(workers !== undefined && { workers: Number(workers) }),
   };
   const readCap = file === undefined ? readCapOf(environment) : undefined;
   const pingToken = file === undefined ? secretOf(environment.TAHOE_APT_PING_TOKEN) : undefined;
@@ -204,7 +214,11 @@ function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnviron
   const sites = repositories.map((one: unknown) =>
     isRecord(one) && typeof one.export_directory === "string" ? resolve(one.export_directory) : undefined,
   );
-  return repositories.filter(isRecord).flatMap((repository, index) => {
+  const ofServer: readonly Mistake[] =
+    raw.cluster !== undefined && Number(raw.workers ?? 0) > 0
+      ? [{ path: ["workers"], message: "conflicts with [cluster]; start more replicas instead" }]
+      : [];
+  const ofRepositories = repositories.filter(isRecord).flatMap((repository, index) => {
     const has = (key: string): boolean => repository[key] !== undefined;
     const at = (key: string, message: string): Mistake => ({ path: ["repository", index, key], message });
     return [
@@ -230,6 +244,7 @@ function contradictions(raw: Readonly<Record<string, unknown>>, readCapInEnviron
       ...(names.indexOf(names[index]) < index ? [at("name", "is the name of another repository too")] : []),
     ];
   });
+  return [...ofServer, ...ofRepositories];
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Log } from "../base/log.ts";
 import { withoutCaps } from "../base/redact.ts";
-import { lastForwarded } from "./client-address.ts";
+import { lastForwarded, peerAddress } from "./client-address.ts";
 
 /** The maximum length of a logged text from a client, in characters. */
 const maxLoggedLength = 1024;
@@ -28,9 +28,9 @@ export class AccessLog {
 
   /** Must be called when a request arrives. @returns a function to call when its response has ended */
   begin(request: IncomingMessage, response: ServerResponse): (end: RequestEnd) => void {
-    const { headers, method, socket } = request;
+    const { headers, method } = request;
     // A closed connection has no address any more.
-    const client = (this.#behindProxy && lastForwarded(headers)) || socket.remoteAddress;
+    const client = (this.#behindProxy && lastForwarded(headers)) || peerAddress(request);
     const bytesOf = countingBody(response);
     return ({ requestId, path, isComplete, seconds }) => {
       const { "user-agent": userAgent } = headers;

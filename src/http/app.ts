@@ -3,6 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RepositoryName } from "../base/names.ts";
+import { NotCached } from "../publishing/resource.ts";
 import type { ServedRepository } from "../publishing/served-repository.ts";
 import { AccessLog } from "./access-log.ts";
 import type { Reader, ReaderLimits } from "./basic-auth.ts";
@@ -22,6 +23,7 @@ import { RateLimiterMemory } from "./rate-limiter.ts";
 import type { RequestObserver } from "./request-context.ts";
 import { HttpRequestContext } from "./request-context.ts";
 import type { Routes, RoutesOptions } from "./routes.ts";
+import type { Audience } from "./send-resource.ts";
 import { defaultFirstByteTimeoutMs, sendResource } from "./send-resource.ts";
 
 export interface HttpLimits extends PingLimits, ReaderLimits, ConnectionLimits, MirrorLimits {
@@ -49,14 +51,34 @@ export interface FleetMemory {
   readonly notReady: () => string | undefined;
 }
 
-export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRateOf" | "fleetNotReady"> {
+export interface AppOptions
+  extends CommonOptions,
+    Omit<RoutesOptions, "pingLimits" | "pingRateOf" | "fleetNotReady" | "log" | "behindProxy"> {
   /** Undefined: this is the only server. Must be the same in all options of an app. */
   readonly fleet?: FleetMemory | undefined;
   /** A repository with readers is private: only they can read it. */
   readonly readers?: ReadonlyMap<RepositoryName, readonly Reader[]>;
+}
+
+/** An app in a process that has only files, and passes all other requests on to the process that publishes them. */
+export interface ForwardingAppOptions extends CommonOptions {
+  /** Public repositories only. */
+  readonly repositories: ReadonlyMap<RepositoryName, RepositoryFiles>;
+  /** Answers a request elsewhere. @throws HttpError if that is impossible; then nothing is sent */
+  readonly forward: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+  /** The sessions of clients in the other processes with the same repositories. */
+  readonly sessions: SharedSessions;
+}
+
+type RepositoryFiles = Pick<ServedRepository, "name" | "findNow" | "find">;
+
+interface CommonOptions {
   readonly limits?: Partial<HttpLimits>;
+  /** Whether requests come from a trusted proxy, which sets X-Forwarded-Proto and appends the client to X-Forwarded-For. */
+  readonly behindProxy?: boolean;
   readonly observer: RequestObserver;
   readonly clock: Clock;
+  readonly log: Log;
   /**
    * Renders the page that browsers get for an error.
    * @param root the path from the page to the front page
@@ -77,21 +99,23 @@ export interface AppOptions extends Omit<RoutesOptions, "pingLimits" | "pingRate
   readonly unexpected?: (thrown: unknown) => HttpError | undefined;
 }
 
-export interface App {
+export interface App<Options = AppOptions> {
   /** The request handler; `startServer` makes it listen on a port. */
   readonly listener: RequestListener;
+  readonly sessions: MirrorSessions;
   /** Answers requests that come from now on by other options. Sessions and counts of failed logins and pings stay. */
-  reconfigure(options: AppOptions): void;
+  reconfigure(options: Options): void;
 }
 
 /** Loads the Koa routes. They take a tenth of a start, and the first answer to apt needs none of them. */
 export const loadRoutes = () => import("./routes.ts");
 
-export function createApp(options: AppOptions): App {
+export function createApp<Options extends AppOptions | ForwardingAppOptions>(options: Options): App<Options> {
   const memory = new ClientMemory(options);
   let answer = handlerOf(options, memory);
   return {
     listener: (request, response) => answer(request, response),
+    sessions: memory.sessions,
     reconfigure(changed) {
       answer = handlerOf(changed, memory);
     },
@@ -108,10 +132,11 @@ class ClientMemory {
   readonly #pingRates = new Map<RepositoryName, ClientCounter>();
   readonly #fleet: FleetMemory | undefined;
 
-  constructor({ limits, behindProxy = false, clock, fleet }: AppOptions) {
-    this.#fleet = fleet;
+  constructor(options: AppOptions | ForwardingAppOptions) {
+    const { limits, behindProxy = false, clock } = options;
+    this.#fleet = "forward" in options ? undefined : options.fleet;
     this.failedLogins = this.#openCounter("failed-logins");
-    const shared = fleet?.sessions;
+    const shared = "forward" in options ? options.sessions : this.#fleet?.sessions;
     this.sessions = new MirrorSessions({ ...defaultHttpLimits, ...limits }, { behindProxy, clock, shared });
   }
 
@@ -134,16 +159,19 @@ class ClientMemory {
   }
 }
 
-function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
-  const limits = { ...defaultHttpLimits, ...options.limits };
-  const { log, behindProxy = false, unexpected, errorPage } = options;
-  memory.configure(limits, behindProxy);
-  const accessLog = options.accessLog === undefined ? undefined : new AccessLog(options.accessLog, behindProxy);
-  const contextOptions = { clock: options.clock, observer: options.observer, behindProxy, accessLog };
-  const { sessions, failedLogins: failures } = memory;
-  const basicAuth = new BasicAuth(options.readers ?? new Map(), limits, { behindProxy, log, failures });
-  const repositories: ReadonlyMap<string, ServedRepository> = options.repositories;
-  const { tokens, metricsToken, publicUrl, metrics, furtherRoutes, fleet } = options;
+/** Answers a request that is not for a file. */
+type AnswerOther = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  received: {
+    readonly context: HttpRequestContext;
+    readonly audience: Audience;
+    readonly fail: (thrown: unknown) => void;
+  },
+) => Promise<void>;
+
+function routesOf(options: AppOptions, memory: ClientMemory, limits: HttpLimits, basicAuth: BasicAuth): AnswerOther {
+  const { tokens, metricsToken, publicUrl, behindProxy, metrics, furtherRoutes, fleet, log } = options;
   const openRoutes = async (): Promise<Routes> => {
     const { createRoutes } = await loadRoutes();
     return createRoutes(
@@ -154,7 +182,7 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
         pingRateOf: (name) => memory.pingRateOf(name, limits),
         metricsToken,
         publicUrl,
-        behindProxy,
+        behindProxy: behindProxy ?? false,
         metrics,
         log,
         ...(fleet !== undefined && { fleetNotReady: fleet.notReady }),
@@ -164,24 +192,48 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
     );
   };
   let routes: Promise<Routes> | undefined;
+  return async (request, response, received) => {
+    response.setHeader("X-Request-Id", received.context.id);
+    routes ??= openRoutes();
+    (await routes)(request, response, received);
+  };
+}
+
+function forwarding({ forward }: ForwardingAppOptions): AnswerOther {
+  return async (request, response, { context }) => {
+    context.isPassedOn = true;
+    try {
+      await forward(request, response);
+    } catch (thrown) {
+      context.isPassedOn = false;
+      throw thrown;
+    }
+  };
+}
+
+function handlerOf(options: AppOptions | ForwardingAppOptions, memory: ClientMemory): RequestListener {
+  const limits = { ...defaultHttpLimits, ...options.limits };
+  const { log, behindProxy = false, unexpected, errorPage } = options;
+  const readers = "forward" in options ? undefined : options.readers;
+  memory.configure(limits, behindProxy);
+  const accessLog = options.accessLog === undefined ? undefined : new AccessLog(options.accessLog, behindProxy);
+  const contextOptions = { clock: options.clock, observer: options.observer, behindProxy, accessLog };
+  const { sessions, failedLogins: failures } = memory;
+  const basicAuth = new BasicAuth(readers ?? new Map(), limits, { behindProxy, log, failures });
+  const repositories: ReadonlyMap<string, RepositoryFiles> = options.repositories;
+  const isForwarding = "forward" in options;
+  const answerOther = isForwarding ? forwarding(options) : routesOf(options, memory, limits, basicAuth);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const context = new HttpRequestContext(request, response, contextOptions, sessions.of(request));
+    const failing = (thrown: unknown): void => void fail(thrown, context, response);
     try {
       checkHostHeader(request);
       const { mount, rest, trailingSlash } = context.path();
       const repository = repositories.get(mount);
       const audience = repository !== undefined && basicAuth.isPrivate(mount) ? "private" : "public";
       if (audience === "private" && !isKey(rest)) await basicAuth.admit(mount, request, context.id);
-      const toRoutes = async () => {
-        response.setHeader("X-Request-Id", context.id);
-        routes ??= openRoutes();
-        (await routes)(request, response, {
-          context,
-          audience,
-          fail: (thrown) => void fail(thrown, context, response),
-        });
-      };
+      const toRoutes = () => answerOther(request, response, { context, audience, fail: failing });
       // Nearly all requests are for repository files: they bypass Koa, which is much slower.
       if (repository === undefined || isRepositoryPage(mount, rest)) return await toRoutes();
       context.setFirstByteTimeout(limits.firstByteTimeoutMs);
@@ -196,10 +248,12 @@ function handlerOf(options: AppOptions, memory: ClientMemory): RequestListener {
         if (field !== undefined) response.setHeader(...field);
         return await sendResource(resource, request, response, context, audience);
       }
-      if (!trailingSlash && wantsHtml(request)) return await toRoutes();
+      if (isForwarding || (!trailingSlash && wantsHtml(request))) return await toRoutes();
       throw new HttpError("request/not-found", `${repository.name} has no ${rest}`);
     } catch (thrown) {
-      await fail(thrown, context, response);
+      if (isForwarding && thrown instanceof NotCached)
+        await answerOther(request, response, { context, audience: "public", fail: failing }).catch(failing);
+      else await fail(thrown, context, response);
     }
   };
 

@@ -3,14 +3,27 @@
 import type { IncomingMessage } from "node:http";
 import { HttpError } from "./error-responses.ts";
 
+/** The addresses of clients whose requests another process passes on. */
+const peers = new WeakMap<IncomingMessage, string>();
+
+/** Sets the address from which another process has received a request. */
+export const setPeerAddress = (request: IncomingMessage, address: string): void => void peers.set(request, address);
+
+/** Whether another process passes the request on: then requests of many clients share its connection. */
+export const isPassedOn = (request: IncomingMessage): boolean => peers.has(request);
+
+/** The address from which a request came; undefined if its connection is closed. */
+export const peerAddress = (request: IncomingMessage): string | undefined =>
+  peers.get(request) ?? request.socket.remoteAddress;
+
 /**
  * The client's address: from a trusted proxy's header, else the peer address of the connection.
  * @param behindProxy whether every connection comes from a trusted proxy that appends the client to X-Forwarded-For
  * @returns an address as `networkOf` returns it
  */
-export function clientAddress({ headers, socket }: IncomingMessage, behindProxy: boolean): string {
-  const forwarded = behindProxy ? lastForwarded(headers) : "";
-  return networkOf(forwarded || (socket.remoteAddress ?? ""));
+export function clientAddress(request: IncomingMessage, behindProxy: boolean): string {
+  const forwarded = behindProxy ? lastForwarded(request.headers) : "";
+  return networkOf(forwarded || (peerAddress(request) ?? ""));
 }
 
 /** The last address in X-Forwarded-For, added by the nearest proxy: the client controls the others. "" if there is none. */

@@ -7,7 +7,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../base/clock.ts";
 import type { ClientSession, ReleaseFile } from "../publishing/served-repository.ts";
 import { publicationId, secondsOfMoment } from "../publishing/store/publication.ts";
-import { lastForwarded } from "./client-address.ts";
+import { isPassedOn, lastForwarded, peerAddress } from "./client-address.ts";
 
 export interface MirrorLimits {
   /** A session ends when the client requests nothing of the suite for this long. */
@@ -52,6 +52,8 @@ export interface SharedSession {
 
 /** Where the servers of a fleet tell each other about the sessions of their clients. */
 export interface SharedSessions {
+  /** Whether the load balancer before the servers may remember which publication a client reads. */
+  readonly haveLoadBalancer: boolean;
   /**
    * Replaces what the others know of a client. Failures are ignored: then they serve by what they know themselves.
    * @returns resolves when the others can know it
@@ -119,6 +121,11 @@ export class MirrorSessions {
     return this.#shared !== undefined;
   }
 
+  /** Whether the load balancer may know of the sessions. */
+  get haveLoadBalancer(): boolean {
+    return this.#shared?.haveLoadBalancer === true;
+  }
+
   /** Changes the settings. The sessions go on. */
   configure({ mirrorIdleSeconds, mirrorSessionSeconds, maxMirrorSessions }: MirrorLimits, behindProxy: boolean): void {
     this.#idleMs = mirrorIdleSeconds * 1000;
@@ -142,6 +149,7 @@ export class MirrorSessions {
       return forwarded === undefined ? undefined : new RequestSession(this, request, undefined, 0);
     }
     if (headers.via !== undefined || headers.forwarded !== undefined) return undefined;
+    if (isPassedOn(request)) return new RequestSession(this, request, undefined, 0);
     const memory = this.#byConnection.get(socket) ?? { requests: 0, sessions: new Map() };
     if (memory.requests === 0) this.#byConnection.set(socket, memory);
     memory.requests += 1;
@@ -194,13 +202,25 @@ export class MirrorSessions {
     const session = memory?.sessions.get(suiteKey) ?? this.#byClient.get(`${client} ${suiteKey}`);
     if (session === undefined) return undefined;
     if (this.#shared !== undefined) this.#plain.set(client, true);
-    if (nowMs - session.usedMs > this.#idleMs || nowMs - session.beganMs > this.#sessionMs) return undefined;
+    if (this.#hasEnded(session, nowMs)) return undefined;
     session.usedMs = nowMs;
     if (this.#shared !== undefined && nowMs - session.toldMs > this.#idleMs * extendedAfter) {
       session.toldMs = nowMs;
       this.#shared.extend(`${client} ${suiteKey}`, this.#idleMs);
     }
     return session;
+  }
+
+  #hasEnded({ usedMs, beganMs }: Session, nowMs: number): boolean {
+    return nowMs - usedMs > this.#idleMs || nowMs - beganMs > this.#sessionMs;
+  }
+
+  /** What this server knows of a client, for others that ask. @param key as `SharedSessions` gets it */
+  known(key: string): SharedSession | undefined {
+    const session = this.#byClient.peek(key);
+    if (session === undefined || this.#hasEnded(session, this.#clock())) return undefined;
+    const { id, file, isPaired, beganMs } = session;
+    return { id, file, isPaired, beganMs };
   }
 
   /**
@@ -254,8 +274,13 @@ export class MirrorSessions {
     const before = this.#byClient.get(key);
     const learnt = await shared.get(key);
     // A session that began here meanwhile is newer.
-    if (learnt === undefined || this.#byClient.get(key) !== before || isSame(learnt, before)) return;
+    if (learnt === undefined || this.#byClient.get(key) !== before) return;
     const nowMs = this.#clock();
+    if (before !== undefined && isSame(learnt, before)) {
+      // It went on elsewhere.
+      before.usedMs = nowMs;
+      return;
+    }
     this.#byClient.set(key, { ...learnt, ordinal: 0, usedMs: nowMs, toldMs: nowMs });
   }
 
@@ -265,18 +290,19 @@ export class MirrorSessions {
   }
 
   /** Identifies a client across connections. */
-  clientOf({ headers, socket }: IncomingMessage): string {
+  clientOf(request: IncomingMessage): string {
+    const { headers } = request;
     // A fleet may have several proxies.
     const [address, who] = this.#behindProxy
       ? ["", lastForwarded(headers)]
-      : [socket.remoteAddress ?? "", String(headers["x-forwarded-for"] ?? "")];
+      : [peerAddress(request) ?? "", String(headers["x-forwarded-for"] ?? "")];
     const parts = [address, who, headers["user-agent"] ?? ""];
     return JSON.stringify(parts.map((part) => part.slice(-maxKeyLength)));
   }
 }
 
-const isSame = (one: SharedSession, other: SharedSession | undefined): boolean =>
-  other !== undefined && one.id === other.id && one.beganMs === other.beganMs && one.isPaired === other.isPaired;
+const isSame = (one: SharedSession, other: SharedSession): boolean =>
+  one.id === other.id && one.beganMs === other.beganMs && one.isPaired === other.isPaired;
 
 /** The sessions of a client, seen from one of its requests. */
 export class RequestSession implements ClientSession {
@@ -308,7 +334,9 @@ export class RequestSession implements ClientSession {
 
   get told(): string | undefined {
     const seconds = this.#remembered;
-    return this.isShared && /^[1-9]\d{0,10}$/.test(seconds ?? "") ? publicationId(Number(seconds)) : undefined;
+    return this.#sessions.haveLoadBalancer && /^[1-9]\d{0,10}$/.test(seconds ?? "")
+      ? publicationId(Number(seconds))
+      : undefined;
   }
 
   /** What the load balancer says; undefined if it does not remember clients. */
@@ -333,7 +361,7 @@ export class RequestSession implements ClientSession {
 
   /** The header field that a response to this request needs, if any. */
   get publicationField(): readonly [name: string, value: string] | undefined {
-    if (!this.isShared || this.#begunId === undefined) return undefined;
+    if (!this.#sessions.haveLoadBalancer || this.#begunId === undefined) return undefined;
     return [publicationField, String(secondsOfMoment(this.#begunId))];
   }
 

@@ -35,6 +35,8 @@ export class HttpRequestContext implements RequestContext {
   /** In each log line about the request, and in its response. */
   readonly id: string;
   readonly session: RequestSession | undefined;
+  /** Whether another process answers the request: then that one counts and logs it, and limits its duration. */
+  isPassedOn = false;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #clock: Clock;
@@ -114,7 +116,7 @@ export class HttpRequestContext implements RequestContext {
   #setDeadline(controller: AbortController): void {
     if (this.#firstByteTimeoutMs === undefined || this.#ended) return;
     this.#deadline = setTimeout(() => {
-      if (!this.#response.headersSent)
+      if (!this.#response.headersSent && !this.isPassedOn)
         controller.abort(new HttpError("server/slow-source", "the storage sent no data in time"));
     }, this.#firstByteTimeoutMs);
   }
@@ -125,6 +127,7 @@ export class HttpRequestContext implements RequestContext {
     clearTimeout(this.#deadline);
     const complete = this.#response.writableFinished;
     if (!complete) this.#controller?.abort(clientGone);
+    if (this.isPassedOn) return;
     const seconds = (this.#clock() - this.#startedMs) / 1000;
     const status = complete ? this.#response.statusCode : "cut";
     this.#observer.answered(classOf(this.#path), status, seconds, this.#path?.mount);

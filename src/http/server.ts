@@ -15,10 +15,12 @@ import { newRequestId } from "./request-id.ts";
 
 /** The maximum size of request line and header fields together. */
 export const maxHeaderBytes = 16 * 1024;
+/** How much longer the header may be of a request that another process passes on. */
+const addedHeaderBytes = 1024;
 /** The maximum time from a request's first byte to its last. */
 const requestTimeoutMs = 60_000;
 /** A connection on which nothing is sent or received for this long is closed. */
-const silentSocketTimeoutMs = 120_000;
+export const silentSocketTimeoutMs = 120_000;
 /** Longer than proxies and load balancers usually keep idle connections. */
 const keepAliveTimeoutMs = 75_000;
 /** How often the header timeout is checked. With Node's default of 30 s, a client would have up to 45 s. */
@@ -32,6 +34,8 @@ export interface ServerOptions {
   readonly port: number;
   /** File descriptors of TCP sockets that listen already, which replace host and port. */
   readonly listeningSockets?: readonly number[];
+  /** A Unix socket to create, which replaces host and port. */
+  readonly socketPath?: string;
   /**
    * When the server stops, a connection without a request stays open until it has been idle for this long, because its
    * next request may be on the way; 0 by default.
@@ -71,7 +75,7 @@ export async function startServer(answer: RequestListener, options: ServerOption
   let isStopping = false;
   const server = createServer(
     {
-      maxHeaderSize: maxHeaderBytes,
+      maxHeaderSize: options.socketPath === undefined ? maxHeaderBytes : maxHeaderBytes + addedHeaderBytes,
       ...timeoutsOf(limits),
       connectionsCheckingInterval: headersCheckMs,
       keepAliveTimeout: keepAliveTimeoutMs,
@@ -103,8 +107,9 @@ export async function startServer(answer: RequestListener, options: ServerOption
     else refuse(socket, errorResponseOf(refusalOf(error.code)));
   });
 
-  const { host, port, listeningSockets = [], minIdleMs = 0 } = options;
-  const places = listeningSockets.length === 0 ? [{ host, port }] : listeningSockets.map((fd) => ({ fd }));
+  const { host, port, socketPath, listeningSockets = [], minIdleMs = 0 } = options;
+  const own = socketPath === undefined ? { host, port } : { path: socketPath };
+  const places = listeningSockets.length === 0 ? [own] : listeningSockets.map((fd) => ({ fd }));
   // An HTTP server can listen on one socket only; the connections of others are passed to it.
   const pass = (socket: Socket): void => void server.emit("connection", socket);
   const listeners = places.map((_, index) =>
@@ -138,7 +143,10 @@ export async function startServer(answer: RequestListener, options: ServerOption
 }
 
 /** @returns the address that the server listens on */
-async function listen(server: NetServer, place: Address | { readonly fd: number }): Promise<Address> {
+async function listen(
+  server: NetServer,
+  place: Address | { readonly fd: number } | { readonly path: string },
+): Promise<Address> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(place, () => {
@@ -147,6 +155,7 @@ async function listen(server: NetServer, place: Address | { readonly fd: number 
     });
   });
   const bound = server.address();
+  if ("path" in place) return { host: place.path, port: 0 };
   if (bound === null || typeof bound === "string") {
     server.close();
     throw new Error("the socket is not a TCP socket");

@@ -15,11 +15,14 @@ import { healthMetrics } from "./health-metrics.ts";
 import { keyMetrics } from "./key-metrics.ts";
 import type { SignerObserver } from "./measured-signer.ts";
 import type { TreeObserver } from "./measured-tree.ts";
+import type { RequestMetrics } from "./request-metrics.ts";
+import { requestMetrics } from "./request-metrics.ts";
 import { stateMetrics } from "./state-metrics.ts";
 import { suiteGauge, suiteMetrics } from "./suite-metrics.ts";
 import { webhookMetrics } from "./webhook-metrics.ts";
+import type { ObservedWorkers } from "./worker-metrics.ts";
+import { sumOf, workerMetrics } from "./worker-metrics.ts";
 
-const responseBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25, 60, 300];
 const workBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
 
 /** The Prometheus registry, and one observer for each subsystem. */
@@ -27,9 +30,7 @@ export interface Metrics {
   readonly contentType: string;
   /** The response to a scrape. */
   render(): Promise<string>;
-  readonly requestObserver: {
-    answered(requestClass: string, status: number | "cut", durationSeconds: number): void;
-  };
+  readonly requestObserver: RequestMetrics["requestObserver"];
   readonly cacheObserver: PackageCacheObserver;
   readonly signerObserver: SignerObserver;
   /** Exports when the keys of a repository expire. */
@@ -45,6 +46,8 @@ export interface Metrics {
   forget(repository: RepositoryName): Promise<void>;
   /** Exports the state of the fleet to which this server belongs. @param fleet is called for each scrape */
   watchFleet(fleet: () => ObservedFleet): void;
+  /** Exports the state of the processes that serve HTTP, and adds what they count. @param workers is called for each scrape */
+  watchWorkers(workers: () => ObservedWorkers): void;
   /** Exports how much room the state directory has. */
   watchStateDirectory(directory: string): void;
   treeObserverOf(repository: RepositoryName): TreeObserver;
@@ -85,13 +88,9 @@ export function createMetrics(clock: Clock): Metrics {
   const publishing = publishingMetrics({ counter, gauge, histogram, registry, clock, currentAtMs });
   const watchKeys = keyMetrics(registry, clock);
   const watchSuites = suiteMetrics(registry);
-  const requests = counter("http_requests_total", "Requests by class and status.", ["class", "status"]);
-  const responses = histogram(
-    "http_request_duration_seconds",
-    "Time from a request to the end of its response.",
-    responseBuckets,
-    ["class"],
-  );
+  // Other processes of this server count these too.
+  const shared = new Registry();
+  const { requestObserver, cacheHit } = requestMetrics(shared);
   const signing = histogram("signing_duration_seconds", "Time to sign one Release, inline and detached.", workBuckets);
   const signingErrors = counter("signing_errors_total", "Releases that could not be signed.");
   const looks = histogram(
@@ -124,16 +123,15 @@ export function createMetrics(clock: Clock): Metrics {
 
   const webhooks = webhookMetrics(registry);
   const watchFleet = clusterMetrics(registry);
+  const workers = workerMetrics(registry);
   return {
     contentType: registry.contentType,
-    render: () => registry.metrics(),
-    requestObserver: {
-      answered(requestClass, status, durationSeconds) {
-        requests.inc({ class: requestClass, status: status === "cut" ? status : `${Math.floor(status / 100)}xx` });
-        responses.observe({ class: requestClass }, durationSeconds);
-      },
+    async render() {
+      const summed = sumOf([await shared.getMetricsAsJSON(), ...workers.counted()]);
+      return `${await registry.metrics()}\n${await summed.metrics()}`;
     },
-    cacheObserver: cacheObserver(counter, gauge),
+    requestObserver,
+    cacheObserver: cacheObserver(counter, gauge, cacheHit),
     signerObserver: {
       signed: (seconds) => signing.observe(seconds),
       failed: () => signingErrors.inc(),
@@ -141,6 +139,7 @@ export function createMetrics(clock: Clock): Metrics {
     watchKeys,
     watchSuites,
     watchFleet,
+    watchWorkers: (watched) => workers.watch(watched),
     async forget(repository) {
       currentAtMs.delete(repository);
       watchKeys(repository, []);
@@ -195,9 +194,11 @@ type HistogramFactory = <Label extends string>(
   labelNames?: readonly Label[],
 ) => Histogram<Label>;
 
-function cacheObserver(counter: CounterFactory, gauge: GaugeFactory): PackageCacheObserver {
-  const hits = counter("cache_hits_total", "Reads of packages from the cache.");
-  const hitBytes = counter("cache_hit_bytes_total", "Bytes read from the cache.");
+function cacheObserver(
+  counter: CounterFactory,
+  gauge: GaugeFactory,
+  hit: RequestMetrics["cacheHit"],
+): PackageCacheObserver {
   const misses = counter("cache_misses_total", "Reads of packages that were not in the cache.");
   const missBytes = counter("cache_miss_bytes_total", "Bytes of packages that were not in the cache.");
   const bypasses = counter("cache_bypasses_total", "Packages streamed past the cache.", ["reason"]);
@@ -208,10 +209,7 @@ function cacheObserver(counter: CounterFactory, gauge: GaugeFactory): PackageCac
   const heldFiles = gauge("cache_files", "Packages in the cache.");
   for (const reason of ["size", "disk"]) bypasses.inc({ reason }, 0);
   return {
-    hit(bytes) {
-      hits.inc();
-      hitBytes.inc(bytes);
-    },
+    hit,
     miss(bytes) {
       misses.inc();
       missBytes.inc(bytes);

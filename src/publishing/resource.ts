@@ -8,6 +8,9 @@ import type { ByteRange } from "../storage/tree.ts";
  */
 export type Pieces = "lasting" | "fleeting";
 
+/** Only another process can read the bytes: it reads the tree. Thrown before the first byte, so that it can be asked. */
+export class NotCached extends Error {}
+
 /** The bytes of one URL at one moment. */
 export interface Resource {
   readonly sizeBytes: number;
@@ -27,7 +30,7 @@ export interface Resource {
    * Reads a range of the resource: as one buffer if the range is small or in memory, otherwise as a stream with
    * back-pressure. A stream throws before its last bytes if the bytes turn out to be wrong.
    * @param pieces whether chunks stay valid; "lasting" by default. A buffer always stays valid.
-   * @throws StorageUnavailable, ContentGone
+   * @throws StorageUnavailable, ContentGone, NotCached
    */
   read(range: ByteRange, signal: AbortSignal, pieces?: Pieces): Promise<Uint8Array | AsyncIterable<Uint8Array>>;
 }

@@ -21,6 +21,7 @@ import { IndexThread } from "../web/search/index-thread.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
 import { fleetSecret } from "./fleet-secret.ts";
+import type { HttpWorkers } from "./http-workers.ts";
 import { reload } from "./reload.ts";
 import type { ReloadOptions, ReloadOutcome } from "./reload-outcome.ts";
 import { ServedConfiguration } from "./served-configuration.ts";
@@ -28,6 +29,7 @@ import type { ServiceManager } from "./service-manager.ts";
 import type { SharedResources } from "./shared-resources.ts";
 import { openSharedResources } from "./shared-resources.ts";
 import { isCorruption } from "./sound-database.ts";
+import type { WorkerListening } from "./worker-messages.ts";
 
 /** See `minIdleMs` of the HTTP server. Clients that send one request after the other pause for less. */
 const minIdleMsAtRestart = 2000;
@@ -123,8 +125,11 @@ class ServerStart {
   readonly #corruption: AbortController;
   /** The start, and the reloads after it, one at a time. */
   readonly #changes = new SerialQueue();
+  readonly #activity: ActivityLogs;
   #served: ServedConfiguration | undefined;
   #fleet: Fleet | undefined;
+  /** The processes that serve HTTP; undefined: this one does. */
+  #workers: HttpWorkers | undefined;
 
   static async open(configuration: Configuration, surroundings: Surroundings): Promise<ServerStart> {
     const corruption = new AbortController();
@@ -161,6 +166,7 @@ class ServerStart {
     this.#metrics = options.metrics;
     this.#corruption = options.corruption;
     this.resources = options.resources;
+    this.#activity = new ActivityLogs({ log: options.log, now: systemClock });
   }
 
   controlled(): readonly ControlledRepository[] {
@@ -188,6 +194,7 @@ class ServerStart {
       serviceManager?.reloading();
       try {
         const outcome = await reload(served, () => reread(options), this.#log);
+        await this.#workers?.takeOver(served.configuration);
         onReload?.(served.configuration);
         return outcome;
       } finally {
@@ -215,7 +222,7 @@ class ServerStart {
       resources: this.resources,
       metrics: this.#metrics,
       searchThread: this.#searchThread,
-      activity: new ActivityLogs({ log: this.#log, now: systemClock }),
+      activity: this.#activity,
       fleet,
       log: this.#log,
       unexpected: (thrown) => {
@@ -261,20 +268,24 @@ class ServerStart {
 
   /** Listens on the sockets of the service manager if there are any, otherwise on the configured address. */
   async #listen(app: RequestListener): Promise<RunningServer> {
-    const { listen, limits, behindProxy } = this.#configuration;
+    const { listen, limits, behindProxy, workers } = this.#configuration;
     const { listeningSockets = [] } = this.#surroundings.serviceManager ?? {};
     const isGiven = listeningSockets.length > 0;
+    // The next server has the same sockets, so nothing that clients send meanwhile needs to be lost.
+    const minIdleMs = isGiven ? minIdleMsAtRestart : 0;
     try {
-      const running = await startServer(app, {
-        ...listen,
-        limits: limits.http,
-        behindProxy,
-        log: this.#log,
-        clock: systemClock,
-        listeningSockets,
-        // The next server has the same sockets, so nothing that clients send meanwhile needs to be lost.
-        minIdleMs: isGiven ? minIdleMsAtRestart : 0,
-      });
+      const running =
+        workers > 0
+          ? await this.#startWorkers(app, { listen, listeningSockets, minIdleMs })
+          : await startServer(app, {
+              ...listen,
+              limits: limits.http,
+              behindProxy,
+              log: this.#log,
+              clock: systemClock,
+              listeningSockets,
+              minIdleMs,
+            });
       if (isGiven) {
         const addresses = running.addresses.map(authorityOf);
         this.#log.info({ addresses }, "listening on the sockets of the service manager instead of the key listen");
@@ -284,6 +295,27 @@ class ServerStart {
       const place = isGiven ? "the sockets of the service manager" : `${listen.host}:${listen.port}`;
       throw new ListenFailed(`cannot listen on ${place}: ${messageOf(thrown)}`);
     }
+  }
+
+  /** Starts the processes that serve HTTP. Without them, nothing of this is loaded. */
+  async #startWorkers(app: RequestListener, listening: WorkerListening): Promise<RunningServer> {
+    const { HttpWorkers: Workers } = await import("./http-workers.ts");
+    const { cache, root } = this.resources.shared;
+    const workers = await Workers.start(app, {
+      configuration: this.#configuration,
+      listening,
+      log: this.#log,
+      reported: ({ answered, cacheReads }) => {
+        for (const [name, requestClass, requests] of answered) this.#activity.answered(name, requestClass, requests);
+        cache.noteReads(cacheReads);
+      },
+      cacheFileDamaged: (file) => cache.removeDamaged(file),
+      databaseDamaged: () => this.#corruption.abort(),
+      ended: () => void root.readerCheck(),
+    });
+    this.#workers = workers;
+    this.#metrics.watchWorkers(() => workers.observed());
+    return workers;
   }
 }
 

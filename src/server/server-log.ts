@@ -2,12 +2,19 @@
 import { pino } from "pino";
 import { describedError } from "../base/described-error.ts";
 import type { Log, LogFormat, LogLevel } from "../base/log.ts";
+import type { Configuration } from "../config/configuration.ts";
 
 export interface LogSettings {
   readonly format: LogFormat;
   /** Lines of lower levels are left out. */
   readonly level: LogLevel;
 }
+
+/** The settings of the log in a configuration. */
+export const logSettingsOf = ({ logFormat, logLevel }: Pick<Configuration, "logFormat" | "logLevel">): LogSettings => ({
+  format: logFormat ?? (process.stdout.isTTY ? "text" : "json"),
+  level: logLevel,
+});
 
 export interface ServerLog extends Log {
   /** Changes how the lines from now on are written. */

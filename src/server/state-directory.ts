@@ -1,4 +1,5 @@
 // The state directory of a server: where its parts are, and how it is created.
+import type { FileHandle } from "node:fs/promises";
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { systemCodeOf } from "../base/errors.ts";
@@ -20,6 +21,13 @@ export const repositoriesIn = (stateDirectory: string): string => join(stateDire
 /** The directory with the data of one repository, beside the database. */
 export const repositoryDirectoryIn = (stateDirectory: string, repository: string): string =>
   join(repositoriesIn(stateDirectory), repository);
+
+/**
+ * The path of a socket in a directory. The path of a socket is limited to about 100 characters; on Linux, this one is
+ * short for every directory, as long as the directory is open.
+ */
+export const socketPathIn = (directory: string, { fd }: Pick<FileHandle, "fd">, name: string): string =>
+  process.platform === "linux" ? `/proc/self/fd/${fd}/${name}` : join(directory, name);
 
 /** @throws ConfigurationError if the directory cannot be created */
 export async function makeStateDirectory(directory: string): Promise<void> {

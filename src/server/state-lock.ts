@@ -1,11 +1,9 @@
 // Locks a state directory for one server: a second one would serve files that the first has removed, and sign other
 // publications. Users who may write to the directory can send control commands to the server.
 import { createHash, randomBytes } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
 import { chmod, link, lstat, open, rename, rm } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { connect, createServer } from "node:net";
-import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
@@ -13,6 +11,7 @@ import { messageOf, RepoError, systemCodeOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { silentLog } from "../base/log.ts";
 import { linkUnlessThere } from "../base/replace-file.ts";
+import { socketPathIn } from "./state-directory.ts";
 
 const socketName = "in-use";
 /** The maximum length of a question, in bytes. */
@@ -37,7 +36,7 @@ const noAnswer: Answer = async () => "";
  */
 export async function claimState(directory: string, log: Log, answer: Answer = noAnswer): Promise<() => Promise<void>> {
   const handle = await open(directory, "r");
-  const socketAt = (name: string): string => socketPath(directory, handle, name);
+  const socketAt = (name: string): string => socketPathIn(directory, handle, name);
   const draft = socketAt(`${socketName}.${randomBytes(6).toString("hex")}`);
   try {
     const connections = new Set<Socket>();
@@ -150,16 +149,12 @@ export async function askServer(directory: string, question: string): Promise<st
 export async function openAnswer(directory: string, question: string): Promise<Readable | undefined> {
   const handle = await open(directory, "r");
   try {
-    const socket = await connected(socketPath(directory, handle));
+    const socket = await connected(socketPathIn(directory, handle, socketName));
     return socket?.end(question);
   } finally {
     await handle.close();
   }
 }
-
-/** The path of a socket is limited to about 100 characters. On Linux, this path is short for every directory. */
-const socketPath = (directory: string, { fd }: FileHandle, name = socketName): string =>
-  process.platform === "linux" ? `/proc/self/fd/${fd}/${name}` : join(directory, name);
 
 async function reply(socket: Socket, answer: Answer): Promise<void> {
   // The client has disconnected.

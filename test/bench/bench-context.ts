@@ -116,10 +116,10 @@ export class BenchContext {
   async server(
     name: string,
     tree: string,
-    limits: Pick<BenchServerOptions, "maxDescriptors"> = {},
+    more: Pick<BenchServerOptions, "maxDescriptors" | "workers"> = {},
   ): Promise<BenchServer> {
     const server = await BenchServer.prepare({
-      ...limits,
+      ...more,
       directory: this.path(name),
       tree,
       signingKeyFile: await this.#signingKey(),

@@ -23,6 +23,8 @@ export interface BenchServerOptions {
   readonly program: string;
   /** How many files it may have open; as many as this process, if not given. */
   readonly maxDescriptors?: number | undefined;
+  /** How many processes serve HTTP for it; none, if not given. */
+  readonly workers?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -37,6 +39,8 @@ const idleForMs = 2_500;
 const idleLookMs = 250;
 /** One tick of the clock by which the system counts a process' CPU. */
 const idleTicks = 1;
+/** On Linux, for all programs. @see sysconf(3), _SC_CLK_TCK */
+const ticksPerSecond = 100;
 /** Each publication has a second of its own; a ping sooner than this would measure the wait for it. */
 const betweenPublicationsMs = 1_100;
 
@@ -78,12 +82,12 @@ ${options.tree}
 
   /** @returns seconds from the spawning to the first 200 on InRelease */
   async start(): Promise<number> {
-    const { directory, program, maxDescriptors, signal } = this.#options;
+    const { directory, program, maxDescriptors, workers = 0, signal } = this.#options;
     signal.throwIfAborted();
     const begunMs = performance.now();
     // As npm leaves a command: its first line tells how it wants to be run, which is worth a third of its memory.
     chmodSync(program, 0o755);
-    const command = [program, "serve", "--config", join(directory, "bench.toml")];
+    const command = [program, "serve", "--config", join(directory, "bench.toml"), "--workers", String(workers)];
     const limited = maxDescriptors === undefined ? 'exec "$@"' : `ulimit -n ${maxDescriptors} && exec "$@"`;
     const child = spawn("sh", ["-c", limited, "sh", ...command], {
       cwd: directory,
@@ -211,11 +215,16 @@ ${options.tree}
     await exited;
   }
 
-  /** The CPU of all its threads so far. @see proc_pid_stat(5), utime and stime */
+  /** The CPU of all its processes so far. */
+  cpuSeconds(): number {
+    const pid = this.#child?.pid;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").match(/\d+/g) ?? [];
+    const ticks = children.reduce((sum, child) => sum + ticksOf(Number(child)), this.#cpuTicks());
+    return ticks / ticksPerSecond;
+  }
+
   #cpuTicks(): number {
-    const stat = readFileSync(`/proc/${this.#child?.pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return Number(fields[11]) + Number(fields[12]);
+    return ticksOf(this.#child?.pid);
   }
 
   async #hasInRelease(): Promise<boolean> {
@@ -224,6 +233,13 @@ ${options.tree}
       () => false,
     );
   }
+}
+
+/** The CPU of all threads of a process so far. @see proc_pid_stat(5), utime and stime */
+function ticksOf(pid: number | undefined): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return Number(fields[11]) + Number(fields[12]);
 }
 
 const unxz = (bytes: Buffer): Promise<Buffer> => new Promise((resolve) => lzma.decompress(bytes, {}, resolve));

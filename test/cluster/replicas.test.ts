@@ -79,7 +79,7 @@ describe("three replicas", () => {
   });
 
   test("refuse a ping while very many wait already", async () => {
-    const [one] = await startedReplicas(1);
+    const [one] = await startedReplicas(valkey, 1);
     if (one === undefined) throw new Error("no replica");
     const { prefix } = one.fleet.valkey;
     const waiting = new Map(Array.from({ length: 5000 }, (_, number) => [`${number}`, "a ping that nobody answers"]));
@@ -181,14 +181,14 @@ describe("a command for snapshots at any replica", () => {
 
 describe("a replica that joins", () => {
   test("serves the whole current publication before it has listed the tree", async () => {
-    const [one] = await startedReplicas(1);
+    const [one] = await startedReplicas(valkey, 1);
     if (one === undefined) throw new Error("no replica");
     const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
     late.isCutFromTree = true;
     await late.start();
     await vi.waitFor(() => expect(late.fleet.notReady).toBeUndefined(), 10_000);
     const release = await one.served.text("dists/sid/InRelease");
-    const [, file = ""] = /^Filename: (.*)$/m.exec(await one.served.text(`${at}/Packages`)) ?? [];
+    const [, file = ""] = /^Filename: (.*)$/m.exec(await one.served.text(`${amd64}/Packages`)) ?? [];
     for (const path of ["dists/sid/InRelease", ...indicesIn(release), file]) {
       const expected = await one.served.bytes(path);
       expect(expected).toBeDefined();
@@ -213,10 +213,10 @@ describe("a replica that joins", () => {
   });
 
   test("has taken over what clients are still reading before it reads the tree", async () => {
-    const [one] = await startedReplicas(1);
+    const [one] = await startedReplicas(valkey, 1);
     if (one === undefined) throw new Error("no replica");
     const beforeId = currentId(one) ?? "";
-    await add(one, "2");
+    await addPackage(one, "2");
     await one.ping();
     const late = new ReplicaUnderTest(valkey, { folder: one.served.folder });
     await vi.waitFor(() => expect(late.fleet.valkey.isConnected).toBe(true), 10_000);

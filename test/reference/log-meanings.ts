@@ -11,6 +11,11 @@ const rejected = ["path", "code", "reason"];
 
 /** By message; `…` stands for a part that varies. */
 export const logMeanings: Readonly<Record<string, LogMeaning>> = {
+  "a worker could not be started": { meaning: "For the reason in `error`. It is tried again." },
+  "a worker ended: another one is started": {
+    meaning: "It ended by itself, with the exit code or signal in `how`. Clients lose their connections to it.",
+  },
+  "a worker hangs: it is ended": { meaning: "It has not reported for ten seconds. Another one is started." },
   "Valkey is away": { meaning: "The Valkey that the servers share does not respond. It is logged once." },
   "Valkey is back": { meaning: "It responds again." },
   "a directory could not be listed": {

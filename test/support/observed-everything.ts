@@ -53,6 +53,7 @@ export function observeEverything(metrics: Metrics, repository: RepositoryName):
     members: 3,
     repositories: [{ name: repository, isPublisher: true, leaseChanges: 1, lagSeconds: 0 }],
   }));
+  metrics.watchWorkers(() => ({ running: 2, restarts: 1, cpuSeconds: 3, counted: [] }));
   metrics.watchStateDirectory("/tmp");
   metrics.requestObserver.answered("page", 404, 0.1);
 }

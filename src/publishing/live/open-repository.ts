@@ -200,14 +200,18 @@ function buildRepository(shared: SharedState, settings: RepositorySettings): Rep
   const changelogLimits = shared.changelogLimits ?? defaultChangelogLimits;
   const pathResolver = new PathResolver({
     stateName,
-    catalog,
+    nestedSuites: layout.nestedSuites,
     store,
     suites,
     passthrough,
     packages,
-    treeFiles,
     indexResources: new IndexResources(store, shared.indexMemoryBytes),
-    changelogs: new ChangelogResources({ catalog, packages, suites, inspectionLimits, changelogLimits, log }, signal),
+    tree: {
+      catalog,
+      packages,
+      treeFiles,
+      changelogs: new ChangelogResources({ catalog, packages, suites, inspectionLimits, changelogLimits, log }, signal),
+    },
   });
 
   const directories = new DirectoryListings({

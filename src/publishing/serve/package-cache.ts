@@ -17,7 +17,7 @@ import { ContentCheck, ContentMismatch, verifiedStream } from "./verified-stream
 /** The default size of the cache on disk. */
 const defaultPackageCacheBytes = 2 * 1024 ** 3;
 /** The default memory for frequently requested small packages. */
-const defaultPackageMemoryBytes = 16 * 1024 ** 2;
+export const defaultPackageMemoryBytes = 16 * 1024 ** 2;
 /** The memory that each reader of a larger package needs. */
 const pieceBytes = 128 * 1024;
 /** Packages up to this size are read as one buffer when they are in the cache. */
@@ -48,6 +48,10 @@ export interface PackageCacheOptions {
 
 const temporarySuffix = ".part";
 const cacheName = /^[0-9a-f]{64}-([0-9]+)$/;
+
+/** The name of a package's file in the directory of the cache. */
+export const cachedFileName = ({ sha256, sizeBytes }: Pick<ExpectedContent, "sha256" | "sizeBytes">): string =>
+  `${sha256}-${sizeBytes}`;
 
 /** The package cache of the server. All repositories share it. */
 export class PackageCache {
@@ -105,13 +109,26 @@ export class PackageCache {
     signal: AbortSignal,
     pieces?: Pieces,
   ): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
-    const name = `${expected.sha256}-${expected.sizeBytes}`;
+    const name = cachedFileName(expected);
     const end = range.end ?? expected.sizeBytes;
     const whole =
       this.#files.get(name) === undefined ? undefined : (this.#memory.get(name) ?? (await this.#load(name, expected)));
     if (whole === undefined) return this.#stream(name, expected, { start: range.start, end }, signal, pieces);
     this.#observer.hit(end - range.start);
     return whole.subarray(range.start, end);
+  }
+
+  /**
+   * Takes note of what other processes have read from the directory: it decides which packages stay longest.
+   * @param names of files, which may be gone
+   */
+  noteReads(names: Iterable<string>): void {
+    for (const name of names) this.#files.get(name);
+  }
+
+  /** Removes a file whose bytes another process has found to be wrong. */
+  removeDamaged(name: string): void {
+    if (this.#files.has(name)) this.#removeDamaged(name);
   }
 
   /** @returns undefined if the file is long, or if it is damaged, which removes it */
@@ -311,7 +328,7 @@ const withoutEvents = ({ sha256, isHashOf, sizeBytes, source }: ExpectedContent)
 });
 
 /** Ends early if the file is shorter. */
-async function* readFrom(
+export async function* readFrom(
   file: FileHandle,
   range: Required<ByteRange>,
   signal: AbortSignal,

@@ -62,20 +62,27 @@ export class PackageResources {
   }
 
   #resource(file: PooledFile, caching: Resource["caching"], open: Tree["open"]): Resource {
-    const { path, content, sha256, sizeBytes, lastModifiedSeconds } = file;
+    const { path, content, sha256, sizeBytes } = file;
     const source = (range: ByteRange, signal: AbortSignal) => open({ path, content }, range, signal);
     const mismatched = () => void this.#audit.mismatched(path);
     const cached = (bytes: () => AsyncIterable<Uint8Array>) => {
       if (content !== undefined) void this.#audit.auditContent(content, bytes);
     };
     const expected = { sha256, sizeBytes, source, mismatched, cached };
-    return {
-      sizeBytes,
-      etag: sha256,
-      lastModifiedSeconds,
-      contentType: contentTypeOf(lastName(path)),
-      caching,
-      read: (range, signal, pieces) => this.#cache.read(expected, range, signal, pieces),
-    };
+    return packageResource(file, caching, (...range) => this.#cache.read(expected, ...range));
   }
 }
+
+/** A package as a resource, wherever its bytes are read. */
+export const packageResource = (
+  { path, sha256, sizeBytes, lastModifiedSeconds }: PooledFile,
+  caching: Resource["caching"],
+  read: Resource["read"],
+): Resource => ({
+  sizeBytes,
+  etag: sha256,
+  lastModifiedSeconds,
+  contentType: contentTypeOf(lastName(path)),
+  caching,
+  read,
+});

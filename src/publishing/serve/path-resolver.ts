@@ -20,14 +20,20 @@ import type { TreeFileResources } from "./tree-file-resources.ts";
 /** The collaborators of `PathResolver`. */
 export interface PathResolverOptions {
   readonly stateName: StateName;
-  readonly catalog: Catalog;
+  /** Suites with a slash in their names. */
+  readonly nestedSuites: readonly Suite[];
   readonly store: PublicationStore;
   readonly indexResources: IndexResources;
-  readonly packages: PackageResources;
-  readonly changelogs: ChangelogResources;
-  readonly treeFiles: TreeFileResources;
-  readonly passthrough: PassthroughSuites;
-  readonly suites: PublishedSuites;
+  readonly packages: Pick<PackageResources, "pooled">;
+  readonly passthrough: Pick<PassthroughSuites, "includes">;
+  readonly suites: Pick<PublishedSuites, "currentOf">;
+  /** What only the process can find that reads the tree. */
+  readonly tree?: {
+    readonly catalog: Pick<Catalog, "file">;
+    readonly packages: Pick<PackageResources, "inTree">;
+    readonly changelogs: Pick<ChangelogResources, "find">;
+    readonly treeFiles: Pick<TreeFileResources, "find">;
+  };
 }
 
 /**
@@ -63,7 +69,7 @@ export class PathResolver {
 
   constructor(options: PathResolverOptions) {
     this.#options = options;
-    this.#nested = options.catalog.layout.nestedSuites;
+    this.#nested = options.nestedSuites;
     this.#commonDirectories = new Set(this.#nested.map(firstDirectory));
   }
 
@@ -98,13 +104,15 @@ export class PathResolver {
    * @throws StorageUnavailable, LimitExceeded, TooManyChangelogs
    */
   async findOther(path: string, signal: AbortSignal): Promise<Resource | undefined> {
-    const changelog = path.startsWith("changelogs/") ? await this.#options.changelogs.find(path) : undefined;
+    const { tree } = this.#options;
+    if (tree === undefined) return undefined;
+    const changelog = path.startsWith("changelogs/") ? await tree.changelogs.find(path) : undefined;
     if (changelog !== undefined) return changelog;
     const { suite } = this.#inSuite(path) ?? {};
     const isGenerated =
       generatedPaths.test(path) && (suite === undefined || !this.#options.passthrough.includes(suite));
     const treePath = isGenerated ? undefined : tryParseTreePath(path);
-    return treePath === undefined ? undefined : await this.#options.treeFiles.find(treePath, signal);
+    return treePath === undefined ? undefined : await tree.treeFiles.find(treePath, signal);
   }
 
   #published(path: string, session: ClientSession | undefined): Resource | undefined {
@@ -186,8 +194,9 @@ export class PathResolver {
   }
 
   #inTree(path: TreePath): Resource | undefined {
-    const file = this.#options.catalog.file(path);
-    return file && this.#options.packages.inTree(file);
+    const { tree } = this.#options;
+    const file = tree?.catalog.file(path);
+    return file && tree?.packages.inTree(file);
   }
 
   #resourcesOf(manifest: Manifest): Map<string, Resource> {

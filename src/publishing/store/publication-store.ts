@@ -112,6 +112,11 @@ export class PublicationStore {
     for (const { key, value } of this.#current.getRange()) yield [parseSuiteOrFlat(key), value];
   }
 
+  /** The id of a suite's current publication; undefined if it has none. */
+  currentId(suite: Suite): string | undefined {
+    return this.#current.get(suite);
+  }
+
   /** The current publication of every suite. */
   *current(): Iterable<Manifest> {
     for (const [suite, id] of this.currentIds()) {

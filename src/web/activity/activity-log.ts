@@ -126,7 +126,7 @@ export class ActivityLog {
   }
 
   /** @param request its class, as for the metrics; others than for files and pages are not recorded */
-  answered(request: string): void {
+  answered(request: string, count = 1): void {
     const field = requestFields.get(request);
     if (field === undefined) return;
     const nowSeconds = this.#options.now() / 1000;
@@ -137,7 +137,7 @@ export class ActivityLog {
       const samples = [this.#sampleAt("day", nowSeconds), this.#sampleAt("month", nowSeconds)];
       this.#current = { fromSeconds, untilSeconds: fromSeconds + intervalSeconds, samples };
     }
-    for (const each of this.#current.samples) each[field] += 1;
+    for (const each of this.#current.samples) each[field] += count;
   }
 
   /** @param seconds the time until the changes of the ping were published */

@@ -24,9 +24,9 @@ export class ActivityLogs {
     return opened;
   }
 
-  /** Counts a request. @param mount the first name of its path, which may be that of a repository */
-  answered(mount: string | undefined, requestClass: string): void {
-    if (mount !== undefined) this.#logs.get(mount)?.answered(requestClass);
+  /** Counts requests. @param mount the first name of their paths, which may be that of a repository */
+  answered(mount: string | undefined, requestClass: string, count?: number): void {
+    if (mount !== undefined) this.#logs.get(mount)?.answered(requestClass, count);
   }
 
   /** Ends the log of a repository that is no longer served. */

@@ -1,33 +1,21 @@
 // Requests a second: ours, nginx over the same bytes as files, and nginx with its cache in front of ours, in turns.
-import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { aDeb } from "../../support/debs.ts";
 import type { BenchContext, Served } from "../bench-context.ts";
-import { binaryDirectory, placeDeb } from "../corpus.ts";
 import { ask } from "../http.ts";
 import { nginxInFront, nginxOverFiles } from "../nginx.ts";
+import type { Kind } from "../request-kinds.ts";
+import { kindsOf, loadRounds } from "../request-kinds.ts";
 import type { Row } from "../rows.ts";
 import { tools } from "../tools.ts";
 import { requestsPerSecond } from "../wrk.ts";
 import type { Measure } from "./measure.ts";
-
-interface Kind {
-  readonly what: string;
-  /** Below the server's root. */
-  readonly path: string;
-  readonly isConditional: boolean;
-  /** How much of plain nginx' rate is asked of ours. */
-  readonly share: number;
-}
+import { withWorkers } from "./workers.ts";
 
 const serverNames = ["ours", "nginx", "keeping", "front"] as const;
 type ServerName = (typeof serverNames)[number];
 
 const shareInFront = 0.9;
-/** Loads are short and many, since they vary more than anything else here. */
-const loadRounds = 5;
-const packageBytes = 1_000_000;
 /** What the example configuration of nginx in front has too: so the pairing that is even in this is shown beside it. */
 const keepFilesOpen = "open_file_cache max=4096 inactive=60s;";
 
@@ -47,28 +35,10 @@ export const requests: Measure = {
     };
     const rows: Row[] = [];
     for (const kind of kinds) rows.push(...(await loaded(bench, kind, servers)));
+    rows.push(...(await withWorkers(bench, served, kinds)));
     return rows;
   },
 };
-
-async function kindsOf({ server, packages }: Served): Promise<readonly Kind[]> {
-  const files = { "./usr/share/large/noise": randomBytes(packageBytes) };
-  const bytes = await aDeb({ package: "large", version: "1.0-1", architecture: "amd64", files, compression: "none" });
-  placeDeb(packages, "large_1.0-1_amd64.deb", bytes);
-  await server.ping(`${binaryDirectory}/large_1.0-1_amd64.deb`);
-  const packageSha256 = createHash("sha256").update(bytes).digest("hex");
-  const release = (await server.get("dists/sid/InRelease")).body.toString();
-  const gzSha256 = /^ ([0-9a-f]{64}) +\d+ main\/binary-amd64\/Packages\.gz$/m.exec(release)?.[1];
-  const inRelease = "debian/dists/sid/InRelease";
-  const byHash = `debian/dists/sid/main/binary-amd64/by-hash/SHA256/${gzSha256}`;
-  const pooled = `debian/pool/SHA256/${packageSha256}/large_1.0-1_amd64.deb`;
-  return [
-    { what: "InRelease", path: inRelease, isConditional: false, share: 0.25 },
-    { what: "InRelease, not modified (304)", path: inRelease, isConditional: true, share: 0.25 },
-    { what: "Packages.gz by hash", path: byHash, isConditional: false, share: 0.5 },
-    { what: "a package of 1 MB from the cache", path: pooled, isConditional: false, share: 0.5 },
-  ];
-}
 
 async function copyTo(files: string, path: string, { server }: Served, { signal }: BenchContext): Promise<void> {
   const { status, body } = await ask("GET", `${server.url}/${path}`, { signal });
