@@ -10,7 +10,7 @@ import type { Repository } from "../publishing/live/repository.ts";
 import type { PingOutcome } from "../publishing/served-repository.ts";
 import { RepositoryLease } from "./lease.ts";
 import type { Heard, Member } from "./members.ts";
-import { beatMs } from "./members.ts";
+import { settleMs } from "./members.ts";
 import type { PingedRepository } from "./pings.ts";
 import { ReplicatedPings } from "./pings.ts";
 import { ReadOnce } from "./read-once.ts";
@@ -198,7 +198,7 @@ export class ReplicatedRepository {
       if (leases.get(this.name)?.holder === fleet.id) return;
       const isAlone = fleet.otherMembers.length === 0;
       // In a new Valkey, others may not have told yet that they are there.
-      if (isAlone && nowMs - Number(epoch) < 2 * beatMs) continue;
+      if (isAlone && nowMs - Number(epoch) < settleMs) continue;
       const loads = stores.filter((store) => !isAlone || store.isEmpty()).map((store) => store.load());
       const loaded = await Promise.all(loads).catch(() => [false]);
       if (isAlone || loaded.every(Boolean)) return;
