@@ -10,7 +10,7 @@ import type { Repository } from "../publishing/live/repository.ts";
 import type { PingOutcome } from "../publishing/served-repository.ts";
 import { RepositoryLease } from "./lease.ts";
 import type { Heard, Member } from "./members.ts";
-import { settleMs } from "./members.ts";
+import { beatMs, settleMs } from "./members.ts";
 import type { PingedRepository } from "./pings.ts";
 import { ReplicatedPings } from "./pings.ts";
 import { ReadOnce } from "./read-once.ts";
@@ -57,7 +57,7 @@ const connectionPatienceMs = 3000;
 const connectionPollMs = 10;
 
 /** How long a start waits for the first owners of names, in ms. */
-const ownersPatienceMs = 5000;
+const ownersPatienceMs = 15_000;
 
 /** After a replica could not read the tree, the others take the lease for so long, in ms. */
 const restMs = 5000;
@@ -78,6 +78,8 @@ export class ReplicatedRepository {
   readonly #told = new Set<string>();
   #restUntilMs = 0;
   #isEnded = false;
+  /** Whether `prepare` has ended. Whoever publishes tells the others what it has learned there. */
+  #isPrepared = false;
   /** Since when Valkey has data. */
   #epoch: string | undefined;
 
@@ -116,8 +118,9 @@ export class ReplicatedRepository {
 
   /** Whether this replica would take the lease. */
   get isCandidate(): boolean {
+    if (this.#isEnded || !this.#isPrepared || this.#live.length === 0) return false;
     const isRested = performance.now() > this.#restUntilMs;
-    return !this.#isEnded && this.#live.length > 0 && isRested && !this.#canOthersReadAlone && !this.#isForeign;
+    return isRested && !this.#canOthersReadAlone && !this.#isForeign;
   }
 
   /** Whether the tree cannot be read here. */
@@ -179,10 +182,16 @@ export class ReplicatedRepository {
    * Valkey: then this replica decides by itself.
    */
   async prepare(): Promise<void> {
+    if (await this.#connected()) await endsWithin(this.#takeOwners(), ownersPatienceMs);
+    this.#isPrepared = true;
+  }
+
+  /** @returns whether there is a connection to Valkey, now or within a moment */
+  async #connected(): Promise<boolean> {
     const { valkey } = this.#options;
     for (const begunMs = performance.now(); !valkey.isConnected; await sleep(connectionPollMs))
-      if (performance.now() - begunMs > connectionPatienceMs) return;
-    await endsWithin(this.#takeOwners(), ownersPatienceMs);
+      if (performance.now() - begunMs > connectionPatienceMs) return false;
+    return true;
   }
 
   /**
@@ -194,14 +203,15 @@ export class ReplicatedRepository {
     const stores = [...this.#publications.values()].flatMap(({ firstOwners }) => firstOwners ?? []);
     while (!this.#isEnded) {
       const { nowMs, epoch, leases } = await fleet.nextHeard();
-      // What the publisher knows counts.
-      if (leases.get(this.name)?.holder === fleet.id) return;
+      const dataMs = nowMs - Number(epoch);
       const isAlone = fleet.otherMembers.length === 0;
       // In a new Valkey, others may not have told yet that they are there.
-      if (isAlone && nowMs - Number(epoch) < settleMs) continue;
+      if (isAlone && dataMs < settleMs) continue;
       const loads = stores.filter((store) => !isAlone || store.isEmpty()).map((store) => store.load());
       const loaded = await Promise.all(loads).catch(() => [false]);
       if (isAlone || loaded.every(Boolean)) return;
+      // The others have just started as well: a replica that knows the owners would publish by now.
+      if (leases.get(this.name)?.holder === undefined && dataMs >= settleMs + 2 * beatMs) return;
     }
   }
 
