@@ -18,6 +18,18 @@ export const pathsFrom =
   (raw) =>
     raw.startsWith(credentialPrefix) ? credentialPath(raw) : resolve(base, raw);
 
+/** Where credentials belong in the directory beside the configuration file, whether they exist or not. */
+export const credentialsBeside =
+  (directoryOfConfiguration: string): PathOf =>
+  (raw) =>
+    join(directoryOfConfiguration, ownDirectoryName, nameOfCredential(raw));
+
+function nameOfCredential(raw: string): string {
+  const name = raw.slice(credentialPrefix.length);
+  demand(/^[^/\s]+$/.test(name) && !/^\.\.?$/.test(name), `${JSON.stringify(raw)} is not credential:NAME`);
+  return name;
+}
+
 /**
  * Returns where credentials are: in the directory that the service manager passes to this process or, if it passes
  * none, because the program was started in a terminal, in `credentials` beside the configuration file.
@@ -25,11 +37,11 @@ export const pathsFrom =
  * @see systemd.exec(5), LoadCredential=
  */
 export function credentialPaths(passed: string | undefined, directoryOfConfiguration: string): PathOf {
+  const pathBeside = credentialsBeside(directoryOfConfiguration);
   return (raw) => {
-    const name = raw.slice(credentialPrefix.length);
-    demand(/^[^/\s]+$/.test(name) && !/^\.\.?$/.test(name), `${JSON.stringify(raw)} is not credential:NAME`);
+    const name = nameOfCredential(raw);
     if (passed === undefined) {
-      const path = join(directoryOfConfiguration, ownDirectoryName, name);
+      const path = pathBeside(raw);
       demand(existsSync(path), `${raw}: CREDENTIALS_DIRECTORY is not set, and there is no ${path}`);
       return path;
     }

@@ -2,7 +2,7 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import { readToml } from "./config-values.ts";
 import type { PathOf } from "./file-paths.ts";
-import { credentialPaths, pathsFrom } from "./file-paths.ts";
+import { credentialsBeside, pathsFrom } from "./file-paths.ts";
 
 /** The directory of the state if the configuration names none. */
 export const defaultState = ".tahoe-apt/server";
@@ -24,7 +24,8 @@ export interface NamedFile {
  */
 export function filesNamedIn(configurationFile: string, read: typeof readToml = readToml): readonly NamedFile[] {
   const found = new Map<string, NamedFile>();
-  const credentialPath = credentialPaths(undefined, dirname(resolve(configurationFile)));
+  // A restore asks for the files that it is about to write, so they need not exist.
+  const credentialPath = credentialsBeside(dirname(resolve(configurationFile)));
   const top = { file: resolve(configurationFile), isAbsolute: false };
   collect(read(top.file), { by: top, credentialPath, found, read });
   return [...found.values()];

@@ -92,6 +92,8 @@ class Restore {
   readonly #isForced: boolean;
   readonly #owners = new FileOwners();
   readonly #files: string[] = [];
+  /** Directories that this restore has made, and that only root can enter so far. */
+  readonly #closed = new Set<string>();
 
   /** Finds the places of all files, and what is in the way. @throws BadBackup, RestoreRefused */
   static async plan(backup: VerifiedBackup, request: RestoreRequest): Promise<Restore> {
@@ -183,15 +185,29 @@ class Restore {
     if (target === undefined) return;
     const isDates = origin.kind === "state" && origin.path === lastDatesName;
     try {
-      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-      const bytes = isDates ? raised(content, datesAfterSeconds) : content;
       const owner = isRoot() ? this.#owners.numbersOf(origin) : undefined;
+      await this.#makeDirectory(dirname(target), owner);
+      const bytes = isDates ? raised(content, datesAfterSeconds) : content;
       // No file of a backup is a program that runs as its owner.
       await replaceFile(target, bytes, { mode: origin.mode & 0o777, owner });
     } catch (thrown) {
       throw new RestoreRefused(`cannot write ${target}: ${messageOf(thrown)}`);
     }
     this.#files.push(target);
+  }
+
+  /** Makes a directory, which belongs to root, and which the group of a file in it may enter. */
+  async #makeDirectory(directory: string, owner: Owner | undefined): Promise<void> {
+    const first = await mkdir(directory, { recursive: true, mode: 0o700 });
+    for (let made = directory; first !== undefined; made = dirname(made)) {
+      this.#closed.add(made);
+      if (made === first) break;
+    }
+    if (owner === undefined || owner.gid === 0) return;
+    for (let above = directory; this.#closed.delete(above); above = dirname(above)) {
+      await lchown(above, 0, owner.gid);
+      await chmod(above, 0o750);
+    }
   }
 }
 

@@ -233,8 +233,30 @@ test("a credential is backed up from the directory beside the configuration, als
     { file: join(place, "builders.toml"), isAbsolute: false },
     { file: join(place, "credentials/alice.token"), isAbsolute: false },
   ]);
-  writeFileSync(config, '[[repository]]\nreadcap_file = "credential:debian.readcap"\n');
-  expect(() => filesNamedIn(config)).toThrow(/there is no .*credentials\/debian\.readcap/);
+});
+
+test("credentials are restored to another machine, which has none, and to another place", async () => {
+  mkdirSync(join(work, "place/credentials"));
+  writeFileSync(join(work, "place/credentials/debian.readcap"), "URI:DIR2-RO:of-a-test\n", { mode: 0o600 });
+  const text = 'state = "state"\n[[repository]]\nname = "debian"\nreadcap_file = "credential:debian.readcap"\n';
+  writeFileSync(config, text);
+  await backedUpAndLost();
+  await restoreBackup({ ...again, file: backup });
+  await restoreBackup({ ...again, file: backup, configurationFile: join(work, "elsewhere/it.toml") });
+  for (const place of ["place", "elsewhere"]) {
+    const file = join(work, place, "credentials/debian.readcap");
+    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual(["URI:DIR2-RO:of-a-test\n", 0o600]);
+  }
+});
+
+test("a backup that lacks a credential is refused with its name", async () => {
+  writeFileSync(
+    config,
+    'state = "state"\n[[repository]]\nname = "debian"\nreadcap_file = "credential:debian.readcap"\n',
+  );
+  await expect(makeBackup(request())).rejects.toThrow(
+    `${join(work, "place/credentials/debian.readcap")}, which the configuration names, does not exist`,
+  );
 });
 
 test("every key of the configuration that names a file to read ends with _file, so that a backup finds it", () => {
