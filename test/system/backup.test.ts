@@ -21,10 +21,17 @@ let port: number;
 let server: ServerUnderTest;
 let client: AptRoot;
 
-/** Runs a block of the guide as a user would. @returns both outputs */
+/**
+ * Runs a block of the guide as a user would, with the configuration of this test and the backup where the guide has it
+ * later. systemd.test.ts runs them unchanged.
+ * @returns both outputs
+ */
 async function guide(fence: string): Promise<string> {
   const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
-  const { stdout, stderr } = await promisify(execFile)("sh", ["-ec", blockOf(fence)], { cwd: work, env });
+  const script = blockOf(fence)
+    .replace("/etc/tahoe-apt/tahoe-apt.toml", "debian/tahoe-apt.toml")
+    .replace("/var/backups/tahoe-apt-$(date +%F).backup", "tahoe-apt.backup");
+  const { stdout, stderr } = await promisify(execFile)("sh", ["-ec", script], { cwd: work, env });
   return stdout + stderr;
 }
 
@@ -83,7 +90,7 @@ test("after the loss of state and configuration, a restore gives clients and bui
   const said = await guide("sh backup");
   expect(said).toMatch(/configuration: \d+ files/);
   expect(said).toContain("1 pins");
-  const file = join(work, "debian.backup");
+  const file = join(work, "tahoe-apt.backup");
   expect(statSync(file).mode & 0o777).toBe(0o600);
 
   // What happens after the backup is lost, but its Date must not come back.
@@ -125,15 +132,17 @@ test("after the loss of state and configuration, a restore gives clients and bui
   expect(await client.candidate("hello")).toBe("4");
 });
 
-test("the guide's trial, move, upgrade and downgrade work beside the running server and without it", async () => {
+test("a trial, a move to other places and a restore over what is there work beside the running server and without it", async () => {
   expect(await guide("sh try-restore")).toMatch(/ release-1$/m);
   expect(existsSync(join(work, "trial/state/version.json"))).toBe(true);
-  expect(await guide("sh move")).toContain(`tahoe-apt serve --config ${join(work, "elsewhere/tahoe-apt.toml")}`);
-  expect(await guide("sh upgrade")).toMatch(/\d+\.\d+\.\d+/);
-  const { exitCode, output } = await runCommand(["restore", join(work, "before-upgrade.backup"), "--force"]);
+  const file = join(work, "second.backup");
+  await outputOf(["backup", file, "--config", config]);
+  const places = ["--config", join(work, "elsewhere/tahoe-apt.toml"), "--state", join(work, "elsewhere/state")];
+  expect(await outputOf(["restore", file, ...places])).toContain(`tahoe-apt serve --config ${places[1]}`);
+  const { exitCode, output } = await runCommand(["restore", file, "--force"]);
   expect([exitCode, output]).toEqual([1, expect.stringContaining("another server uses the state directory")]);
   await server.end();
-  expect(await guide("sh downgrade")).toContain("the state that was there is in");
+  expect(await outputOf(["restore", file, "--force"])).toContain("the state that was there is in");
   await serve();
   await client.update();
   expect(await client.candidate("hello")).toBe("4");

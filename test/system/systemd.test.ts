@@ -89,9 +89,13 @@ grace_period_seconds = 30
 [[repository]]
 name = "debian"
 folder = "/srv/packages"
+ping_token_file = "debian/master.token"
 `;
   writeFileSync(join(machine.root, "etc/tahoe-apt/tahoe-apt.toml"), configuration, { flag: "a" });
   writeFileSync(join(machine.root, "etc/tahoe-apt/credentials/metrics.token"), token);
+  await machine.sh(`
+    mkdir /etc/tahoe-apt/debian; head -c 24 /dev/urandom | base64 >/etc/tahoe-apt/debian/master.token
+    chmod 600 /etc/tahoe-apt/debian/master.token; chown -R tahoe-apt: /etc/tahoe-apt/debian`);
   // The guide's addresses are of no machine.
   const listen = blockOf("ini listen")
     .replace("192.0.2.1", "127.0.0.1")
@@ -133,9 +137,39 @@ test("the lines of the guide let systemd take over changed addresses", async () 
   expect((await fetch(`http://[::1]:${usual}/healthz`)).status).toBe(200);
 });
 
-test("the lines of the guide for a backup every day write a file with the date in its name", async () => {
-  await machine.sh(blockOf("sh backup-daily"));
+test("the lines of the guide for backups write one now, and one each day", async () => {
+  await machine.sh(blockOf("sh backup"));
   expect(await machine.sh("stat -c %a /var/backups/tahoe-apt-$(date +%F).backup")).toBe("600\n");
+  await machine.sh(`{ ${blockOf("sh backup-timer")} } 2>&1`);
+  expect(await machine.sh("systemctl list-timers --no-legend")).toContain(" tahoe-apt-backup.service");
+  await machine.sh("touch --date '31 days ago' /var/backups/tahoe-apt-old.backup; systemctl start tahoe-apt-backup");
+  expect((await machine.sh("ls /var/backups/tahoe-apt-*")).match(/^.*T\d\d:\d\d:\d\d\.backup$/gm)).toHaveLength(1);
+  expect(await machine.sh("ls /var/backups/tahoe-apt-old.backup || true")).toBe("");
+  await machine.sh(`
+    systemctl disable --now tahoe-apt-backup.timer 2>&1
+    rm /etc/systemd/system/tahoe-apt-backup.* /var/lib/systemd/timers/stamp-tahoe-apt-backup.timer
+    systemctl daemon-reload`);
+});
+
+test("as the guide says, the server moves to a machine that has nothing but the package", async () => {
+  const publicKey = async (): Promise<string> => await (await fetch(`${url}/debian/key.asc`)).text();
+  const key = await publicKey();
+  const [left, right] = ["/srv/old-state", "/srv/old-configuration"];
+  await machine.sh(`cd /srv; { ${blockOf("sh move-from")} } 2>&1`);
+  expect(await machine.sh("systemctl is-enabled tahoe-apt.service tahoe-apt.socket || true")).not.toContain("enabled");
+  await expect(fetch(`${url}/healthz`)).rejects.toThrow(/ECONNREFUSED/);
+  // What the package brings: an empty state, and a configuration without a repository.
+  await machine.sh(`
+    mv /var/lib/tahoe-apt ${left}; install -d -o tahoe-apt -g tahoe-apt -m 700 /var/lib/tahoe-apt
+    cp -a /etc/tahoe-apt ${right}; rm -r /etc/tahoe-apt/credentials/* /etc/tahoe-apt/debian
+    sed -i '/^metrics_token_file/,$d' /etc/tahoe-apt/tahoe-apt.toml`);
+  await machine.sh(`cd /srv; { ${blockOf("sh restore")} ${blockOf("sh restore-start")} } 2>&1`);
+  await machine.sh(blockOf("sh move-ready").replace("http://127.0.0.1:8380", url));
+  expect(await publicKey()).toBe(key);
+  const compared = `diff -r ${right} /etc/tahoe-apt; stat -c '%U %a %n' /etc/tahoe-apt/credentials/* ${right}/credentials/*`;
+  expect(await machine.sh(compared)).toMatch(/^(root \d+) .*\n\1 .*\n$/);
+  const places = "/etc/tahoe-apt/debian /etc/tahoe-apt/debian/master.token";
+  expect(await machine.sh(`stat -c '%U:%G %a' ${places}`)).toBe("root:tahoe-apt 750\ntahoe-apt:tahoe-apt 600\n");
 });
 
 test("what the guide asks for in a request for help is printed, and has no secret", async () => {
@@ -323,6 +357,13 @@ describe("clients that request without a pause", () => {
     expect(await machine.sh("systemctl is-active tahoe-apt.service tahoe-apt.socket")).toBe("active\nactive\n");
   });
 
+  test("have the package that the lines of the guide install, and the state from the backup that they restore", async () => {
+    await machine.sh(`mv /srv/package.deb /srv/tahoe-apt_99.0_amd64.deb
+      export DEBIAN_FRONTEND=noninteractive; cd /srv; { ${blockOf("sh upgrade")} ${blockOf("sh downgrade")} } 2>&1`);
+    await vi.waitFor(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), { timeout: 60_000 });
+    expect(await machine.sh("ls /var/lib/tahoe-apt")).toContain("before-restore-");
+  });
+
   test("lose requests if the sockets are closed meanwhile", async () => {
     const { lost } = await whatIsLost(() => machine.sh(`systemctl restart tahoe-apt.socket ${unit}`));
     expect(lost).not.toEqual([]);
@@ -340,7 +381,7 @@ test("a stopped service has ended with 0, and the next request starts it again",
 
 test("a purge stops the service, closes its sockets, and leaves no unit", async () => {
   await machine.sh(
-    "rm -r /etc/systemd/system/tahoe-apt.* /etc/tahoe-apt/credentials/*; DEBIAN_FRONTEND=noninteractive dpkg --purge tahoe-apt 2>&1",
+    "rm -r /etc/systemd/system/tahoe-apt.* /etc/tahoe-apt/credentials/* /etc/tahoe-apt/debian; DEBIAN_FRONTEND=noninteractive dpkg --purge tahoe-apt 2>&1",
   );
   await expect(fetch(`${url}/healthz`)).rejects.toThrow(/ECONNREFUSED/);
   expect(await machine.sh("systemctl list-units --all --plain --no-legend 'tahoe-apt*'")).toBe("");
