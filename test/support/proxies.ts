@@ -232,7 +232,8 @@ http { access_log ${join(directory, "access.log")}; ${temporary.join(" ")} inclu
       ["[127.0.0.1]:6086", `[127.0.0.1]:${innerPort}`],
       ["/etc/ssl/tahoe-apt/combined.pem", combinedFile],
     ]);
-    const [, command = ""] = /^# +varnishd (.+)$/m.exec(readFileSync(vcl, "utf8")) ?? [];
+    const service = readProjectFile(`${examples}/varnish-service.conf`);
+    const [, command = ""] = /^ExecStart=\S*varnishd -j \S+ (.+)$/m.exec(service) ?? [];
     const here = [
       ["127.0.0.1:6086", `127.0.0.1:${innerPort}`],
       ["/etc/varnish/tahoe-apt.vcl", vcl],

@@ -183,7 +183,8 @@ test("HAProxy accepts the file of the cluster, which is the example without TLS,
   const file = join(projectRoot, cluster, "haproxy.cfg");
   const { status, stderr } = spawnSync("haproxy", ["-c", "-f", file], { encoding: "utf8" });
   expect(status, stderr).toBe(0);
-  const rules = (text: string) => text.split("\n").filter((line) => !/^ *#|ssl|log |bind |Forwarded-Proto/.test(line));
+  const rules = (text: string) =>
+    text.split("\n").filter((line) => !/^ *#|ssl|log |bind |Forwarded-Proto|^ {4}(user|group) /.test(line));
   const example = readProjectFile("docs/examples/proxies/haproxy-replicas.cfg").replaceAll("192.0.2.", "172.28.83.1");
   expect(rules(readFileSync(file, "utf8"))).toEqual(rules(example));
   const compose = readProjectFile(`${cluster}/compose.yaml`);

@@ -1,8 +1,9 @@
 // On a minimal Debian trixie without a compiler, a clean clone starts with `npm start` and stops with Ctrl-C.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { blockOf } from "../support/documents.ts";
 import { killed } from "../support/killed.ts";
@@ -12,17 +13,26 @@ import { cleanCheckout, trixieMachine } from "../support/rootfs.ts";
 const setUpMs = 480_000;
 const checkout = "/srv/tahoe-apt";
 const ctrlC = "\u0003";
-/** The commands of the README; the last one runs all tests, including these. */
-const readme = blockOf("sh readme")
-  .trim()
-  .split("\n")
-  .map((line) => line.replace(/ +#.*/, ""));
+const linesOf = (fence: string): readonly string[] =>
+  blockOf(fence)
+    .trim()
+    .split("\n")
+    .map((line) => line.replace(/ +#.*/, ""));
+const readme = linesOf("sh readme");
+const [clone = "", ...contributing] = linesOf("sh contributing");
 
 let machine: Machine;
 
 beforeAll(async () => {
   machine = await trixieMachine();
-  await cleanCheckout(join(machine.changes, checkout));
+  // The lines of CONTRIBUTING.md clone a repository that has the files as they are now.
+  const origin = join(machine.changes, "srv/origin");
+  await cleanCheckout(origin);
+  const commit = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", "All"].join(
+    " ",
+  );
+  const script = `cd srv/origin; git init --quiet; git add --all --force; ${commit}; cd ..; ${clone.replace("URL", origin)}`;
+  await promisify(execFile)("bash", ["-euc", script], { cwd: machine.changes, maxBuffer: 1 << 26 });
 }, setUpMs);
 
 afterAll(async () => {
@@ -107,6 +117,19 @@ const besideStart = (script: string, flags = ""): string => `
   ${script}`;
 
 // After the first test, which leaves dependencies and the build behind.
+test("the commands that run the tests run them; here only those of one file, because these are among all of them", {
+  timeout: setUpMs,
+}, async () => {
+  expect(contributing).toEqual(["npm start", "npm run test:unit"]);
+  for (const line of [...readme, ...contributing].filter((each) => each.includes("test"))) {
+    const running = new Running(
+      await machine.enter(`cd ${checkout}; ${line} -- test/base/glob.test.ts; echo "ended with $?"`),
+    );
+    await running.end();
+    expect(running.printed).toMatch(/^[1-9]\d* passed, 0 failed, 0 skipped\n[\s\S]*ended with 0$/m);
+  }
+});
+
 test("the printed lines, pasted in their order in another directory, install, upgrade and remove a package", {
   timeout: setUpMs,
 }, async () => {

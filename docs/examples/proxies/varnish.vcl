@@ -1,7 +1,5 @@
-# Varnish with a cache on disk, behind hitch, which does TLS (hitch.conf). On Debian: /etc/varnish/tahoe-apt.vcl, and in
-# `systemctl edit --full varnish` the command
-#   varnishd -F -a tls=127.0.0.1:6086,PROXY -f /etc/varnish/tahoe-apt.vcl -p feature=+http2 -s malloc,256m -s packages=file,/var/lib/varnish/packages.bin,20g -s Transient=file,/var/lib/varnish/transient.bin,10g
-# tahoe-apt needs behind_proxy = true. Each rule is explained in guide-proxies.md.
+# Varnish with a cache on disk, behind hitch, which does TLS (hitch.conf). On Debian: /etc/varnish/tahoe-apt.vcl, and
+# varnish-service.conf. tahoe-apt needs behind_proxy = true. Each rule is explained in guide-proxies.md.
 vcl 4.1;
 
 backend tahoe_apt {
