@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir, realpath, rm, statfs } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { demandRoot, demandTool, networkFiles, testCache, trixieRootfs } from "./rootfs.ts";
@@ -24,6 +24,12 @@ export interface ContainerStore {
   buildah(...args: readonly string[]): Promise<string>;
   /** Builds an image on the base image and tags it. @throws with the end of the build's output */
   build(name: string, dockerfile: string, context: string): Promise<void>;
+  /**
+   * The text of a program `docker` that builds and runs with the same images, on the network of whoever calls it. It is
+   * podman, which understands docker's commands and needs no daemon.
+   * @param runDirectory an empty directory with a short path, for what lasts until the containers end
+   */
+  docker(runDirectory: string): Promise<string>;
   /** The command line that runs a command in a container. */
   inContainer(container: string, options: readonly string[], command: readonly string[]): readonly string[];
 }
@@ -51,18 +57,39 @@ export async function containerStore(): Promise<ContainerStore> {
     "$@" commit --quiet --disable-compression --rm "$container" "$base"`;
   await run("flock", [`${rootfs}.lock`, "bash", "-euc", script, "bash", base, rootfs, "buildah", ...global]);
 
+  const buildFlags = async (): Promise<readonly string[]> => {
+    const volumes = (await networkFiles()).flatMap(([here, there]) => ["--volume", `${here}:${there}:ro`]);
+    // Only Docker's format supports health checks.
+    return ["--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", `BASE=${base}`, ...volumes];
+  };
+
   return {
     buildah,
     async build(name, dockerfile, context) {
-      const volumes = (await networkFiles()).flatMap(([here, there]) => ["--volume", `${here}:${there}:ro`]);
-      // Only Docker's format supports health checks.
-      const form = ["--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", `BASE=${base}`];
       try {
-        await buildah("bud", ...form, ...volumes, "--tag", name, "--file", dockerfile, context);
+        await buildah("bud", ...(await buildFlags()), "--tag", name, "--file", dockerfile, context);
       } catch (thrown) {
         const output = thrown instanceof Error && "stdout" in thrown ? String(thrown.stdout) : "";
         throw new Error(`the image ${name} cannot be built:\n${output.slice(-errorTailLength)}`, { cause: thrown });
       }
+    },
+    async docker(runDirectory) {
+      const engine = ["--cgroup-manager", "cgroupfs", "--events-backend", "none"];
+      const root = join(await realpath(testCache), "containers");
+      // Its own database refuses another directory than that of the last time.
+      await rm(join(root, "libpod"), { recursive: true, force: true });
+      const podman = ["podman", "--root", root, "--runroot", runDirectory, ...engine];
+      const begin = [...podman, "--storage-driver", driver].join(" ");
+      return `#!/bin/sh
+export DISABLE_HC_SYSTEMD=true # Nobody repeats health checks.
+command=$1
+shift
+case $command in
+  build) exec ${begin} build ${(await buildFlags()).join(" ")} "$@" ;;
+  run) exec ${begin} run --network host --cgroups disabled "$@" ;;
+  *) exec ${begin} "$command" "$@" ;;
+esac
+`;
     },
     inContainer(container, options, command) {
       const isolated = ["run", "--isolation", "chroot", ...options];

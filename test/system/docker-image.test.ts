@@ -109,16 +109,13 @@ test("the command is in the image's PATH, and prints its version", async () => {
   expect(await inside("tahoe-apt", "--version")).toMatchObject({ status: 0, output: `${version}\n` });
 });
 
-/** The flags of the server in the guide: what follows the name of the image. */
-const flagsInGuide = (): readonly string[] =>
-  / tahoe-apt:local (--.*)$/m.exec(blockOf("sh install-image"))?.[1]?.split(" ") ?? [];
+const serveFolder = "--name debian --folder /srv/debian --public-url http://localhost:8380".split(" ");
 
-test("the health check fails while no server runs, and passes once it serves a folder as in the guide", async () => {
-  expect(flagsInGuide()).toContain("/srv/debian");
+test("the health check fails while no server runs, and passes once it serves a folder", async () => {
   expect(config.Healthcheck.Test[0]).toBe("CMD");
   expect((await inside(...checkOf(config))).status).not.toBe(0);
   const folder = ["--volume", `${join(directory, "repository")}:/srv/debian:ro`];
-  server = network.start(store.inContainer(container, folder, [...config.Entrypoint, ...flagsInGuide()]));
+  server = network.start(store.inContainer(container, folder, [...config.Entrypoint, ...serveFolder]));
   expect(await healthWithin(startsWithinMs, () => inside(...checkOf(config)))).toMatchObject({ status: 0 });
   const get = async (path: string) => (await network.run(["curl", "-sSf", `http://127.0.0.1:8380${path}`])).output;
   expect(await get("/debian/dists/sid/InRelease")).toMatch(/^-----BEGIN PGP SIGNED MESSAGE-----\n/);
@@ -158,6 +155,31 @@ test("SIGTERM to the server in a container ends it with 0", async () => {
   const kill = "kill -TERM $(ps -ww -eo pid=,args= | awk '$2 ~ /node$/ && /dist\\/cli\\.js serve/ { print $1 }')";
   expect(await network.run(["sh", "-c", kill])).toMatchObject({ status: 0 });
   expect(await ended).toEqual([0, null]);
+});
+
+test("the commands of the guide build the image, serve a folder with it, and run a command in the container", async () => {
+  demandTool("podman", "podman");
+  const bin = join(directory, "bin");
+  mkdirSync(bin);
+  const runDirectory = mkdtempSync(join(tmpdir(), "docker-"));
+  writeFileSync(join(bin, "docker"), await store.docker(runDirectory), { mode: 0o755 });
+  const [build = "", ...others] = blockOf("sh install-image").split(/\n(?=docker )/);
+  const script = (lines: string) => ["-ec", `PATH=${bin}:$PATH; cd ${directory}/context; exec 2>&1\n${lines}`];
+  // The network of the others reaches no registry.
+  execFileSync("sh", script(build));
+  onTestFinished(async () => {
+    const remove = "docker rm --force apt-server; docker volume rm --force apt-state; docker rmi tahoe-apt:local";
+    await network.run(["sh", ...script(remove)]);
+    rmSync(runDirectory, { recursive: true, force: true });
+  });
+  const lines = others.join("\n").replace("-v /srv/debian:", `-v ${join(directory, "repository")}:`);
+  // crun accepts no mixture of both versions of cgroups, as some machines have it.
+  expect(await network.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"])).toMatchObject({ status: 0 });
+  const { status, output } = await network.run(["sh", ...script(lines)]);
+  const { version } = JSON.parse(readProjectFile("package.json")) as { readonly version: string };
+  expect([status, output]).toEqual([0, expect.stringMatching(new RegExp(`^[0-9a-f]{64}\n${version}\n$`, "m"))]);
+  const inRelease = () => network.run(["curl", "-sSf", "http://127.0.0.1:8380/debian/dists/sid/InRelease"]);
+  expect(await healthWithin(startsWithinMs, inRelease)).toMatchObject({ status: 0 });
 });
 
 test("the image adds less than 120 MB to its base", async () => {
