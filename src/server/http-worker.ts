@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { RootDatabase } from "lmdb";
 import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import type { Suite } from "../base/names.ts";
 import type { App, ForwardingAppOptions } from "../http/app.ts";
 import { createApp } from "../http/app.ts";
 import { HttpError } from "../http/error-responses.ts";
@@ -13,6 +14,8 @@ import type { SharedSession, SharedSessions } from "../http/mirror-sessions.ts";
 import type { RunningServer } from "../http/server.ts";
 import { startServer } from "../http/server.ts";
 import { ownWorkerMetrics } from "../observe/worker-metrics.ts";
+import { FlatFiles } from "../publishing/live/flat-files.ts";
+import { flatStateName } from "../publishing/live/flat-names.ts";
 import { CachedPackages } from "../publishing/serve/cached-packages.ts";
 import { StoredRepository } from "../publishing/serve/stored-repository.ts";
 import { openStateDatabase } from "../publishing/store/state-database.ts";
@@ -163,8 +166,15 @@ class HttpWorker {
 
   #appOptions({ limits, behindProxy, accessLog, repositories }: WorkerSettings): ForwardingAppOptions {
     const [root, cache, log] = [this.#root, this.#cache, this.#log];
-    const opened = repositories.map(({ name, nestedSuites, prebuiltSuites }) => {
-      return new StoredRepository({ root, name, nestedSuites, prebuiltSuites: new Set(prebuiltSuites), cache });
+    const opened = repositories.map(({ name, flat, nestedSuites, prebuiltSuites }) => {
+      const suites = { nestedSuites, prebuiltSuites: new Set(prebuiltSuites) };
+      const main = new StoredRepository({ root, stateName: name, ...suites, cache });
+      const flats = flat.map((at) => {
+        const noSuites = { nestedSuites: [], prebuiltSuites: new Set<Suite>() };
+        const repository = new StoredRepository({ root, stateName: flatStateName(name, at), ...noSuites, cache });
+        return { at, repository };
+      });
+      return new FlatFiles(name, main, flats);
     });
     const names: ReadonlySet<string> = new Set(repositories.map(({ name }) => name));
     return {

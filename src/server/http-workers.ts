@@ -352,6 +352,7 @@ function settingsOf(configuration: Configuration): WorkerSettings {
         const prebuilt = [...one.suites].filter(([, { indices }]) => indices === "prebuilt");
         return {
           name: one.name,
+          flat: one.flat,
           nestedSuites: layoutOf(one).nestedSuites,
           prebuiltSuites: prebuilt.map(([suite]) => parseSuite(suite)),
         };

@@ -1,5 +1,5 @@
 // What a server and the processes that serve HTTP for it tell each other.
-import type { RepositoryName, Suite } from "../base/names.ts";
+import type { RepositoryName, Suite, TreePath } from "../base/names.ts";
 import type { HttpLimits } from "../http/app.ts";
 import type { SharedSession } from "../http/mirror-sessions.ts";
 import type { Address } from "../http/server.ts";
@@ -17,6 +17,8 @@ export interface WorkerSettings {
   /** The public repositories. */
   readonly repositories: readonly {
     readonly name: RepositoryName;
+    /** The directories of flat repositories. */
+    readonly flat: readonly TreePath[];
     readonly nestedSuites: readonly Suite[];
     readonly prebuiltSuites: readonly Suite[];
   }[];

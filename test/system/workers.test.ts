@@ -1,5 +1,7 @@
 // `serve --workers 2`: two processes serve HTTP and one publishes. Clients cannot tell them from one server.
+import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import {
   closeSync,
   mkdirSync,
@@ -26,7 +28,8 @@ import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
 import { slowDownload, underLoad } from "../support/load.ts";
-import { ServerUnderTest } from "../support/server.ts";
+import { projectRoot } from "../support/project-files.ts";
+import { freePort, ServerUnderTest } from "../support/server.ts";
 import { aQuickKey } from "../support/signing-key.ts";
 
 const token = "a-token-for-the-workers";
@@ -122,11 +125,7 @@ class Workers {
 
   /** The processes that serve HTTP. */
   pids(): readonly number[] {
-    const { pid } = this.server;
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
-    return children
-      .map(Number)
-      .filter((child) => readFileSync(`/proc/${child}/cmdline`, "utf8").includes("http-worker"));
+    return workersOf(this.server.pid);
   }
 
   /** A kept connection to each of the two processes. */
@@ -224,6 +223,13 @@ function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** The workers of a server. */
+function workersOf(pid: number): readonly number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").match(/\d+/g) ?? [];
+  const isWorker = (child: number) => readFileSync(`/proc/${child}/cmdline`, "utf8").includes("http-worker");
+  return children.map(Number).filter(isWorker);
 }
 
 /** All that a process has written in its memory. */
@@ -394,6 +400,74 @@ test("SIGTERM to all processes lets downloads end, from the cache and through th
   for (const pid of workers.pids()) process.kill(pid, "SIGTERM");
   expect(await workers.server.end()).toBe(0);
   for (const [index, { digest }] of downloads.entries()) expect(paths[index]).toContain(await digest);
+});
+
+test("flat repositories are served by the workers too", async () => {
+  const workers = await Workers.start({ tables: 'flat = ["extras"]\n' });
+  mkdirSync(join(workers.work, "tree/extras"));
+  const deb = await aDeb({ package: "extra", version: "1.0-1", architecture: "amd64" });
+  writeFileSync(join(workers.work, "tree/extras/extra_1.0-1_amd64.deb"), deb);
+  await workers.ping();
+  const { url, port, pid } = workers.server;
+  const publicKey = (await Client.once(port, "/debian/key.asc")).body.toString();
+  const key = publicKey.trimEnd().replace(/^$/gm, ".").replace(/^/gm, " ");
+  const source = `Types: deb\nURIs: ${url}/debian/extras\nSuites: ./\nSigned-By:\n${key}\n`;
+  const root = new AptRoot({ source });
+  onTestFinished(() => root.close());
+  await root.update();
+  expect(await root.download("extra")).toEqual(deb);
+  const ofServer = workers.server.output.split("\n").filter((line) => line.includes(`"pid":${pid}`));
+  expect(workers.server.output).toContain("/debian/extras/InRelease");
+  expect(ofServer.join("\n")).not.toContain("/debian/extras/InRelease");
+});
+
+test("if a client leaves, the server does not go on sending what was passed on", async () => {
+  const workers = await shared();
+  await workers.put("huge", { "./usr/share/huge": Buffer.concat(Array.from({ length: 4 }, () => large)) });
+  await workers.ping();
+  const { port } = workers.server;
+  const path = await pooled(workers, "huge");
+  await new Promise<void>((resolve, reject) => {
+    const asked = request({ host: "127.0.0.1", port, path, agent: new Agent() }, (response) =>
+      response.once("data", () => {
+        asked.destroy();
+        resolve();
+      }),
+    );
+    asked.once("error", reject).end();
+  });
+  const cut = () => workers.server.output.split("\n").filter((line) => line.includes('"isCut":true'));
+  await expect.poll(cut).toHaveLength(1);
+  expect(JSON.parse(cut()[0] ?? "")).toMatchObject({ pid: workers.server.pid, path, client: "127.0.0.1" });
+});
+
+/** Starts a command with two sockets that listen, as systemd does. */
+const withSockets = `
+import os, socket, sys
+listeners = [socket.socket(), socket.socket()]
+for fd, (listener, port) in enumerate(zip(listeners, sys.argv[1:3]), 3):
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(port)))
+    listener.listen(512)
+    os.dup2(listener.fileno(), fd)
+    os.set_inheritable(fd, True)
+os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[3], sys.argv[3:])
+`;
+
+test("several sockets of a service manager are served by the workers", async () => {
+  const { work, config } = await shared();
+  const ports = [await freePort(), await freePort()];
+  const command = [process.execPath, join(projectRoot, "dist/cli.js"), "serve", "--config", config];
+  const args = ["-c", withSockets, ...ports.map(String), ...command, "--state", join(work, "other-state")];
+  const child = spawn("/usr/bin/python3", args, { stdio: "ignore" });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const ended = once(child, "exit");
+  const statusAt = (port: number) => Client.once(port, "/healthz").then(({ status }) => status, String);
+  for (const port of ports) await expect.poll(() => statusAt(port), { timeout: 20_000 }).toBe(200);
+  expect(workersOf(child.pid ?? 0)).toHaveLength(2);
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
 });
 
 test("a private repository stays private, and failed logins are counted for the whole server", async () => {

@@ -17,7 +17,8 @@ import type {
   ServedRepository,
   SuiteCounts,
 } from "../served-repository.ts";
-import { combined, NotSeenYet } from "../served-repository.ts";
+import { combined } from "../served-repository.ts";
+import { FlatFiles, innermostFirst } from "./flat-files.ts";
 import { flatSuiteName, renamed, withPublicNames } from "./flat-names.ts";
 import type { Repository } from "./repository.ts";
 
@@ -27,21 +28,19 @@ export interface FlatRepository {
   readonly repository: Repository;
 }
 
-/** The generated files of a flat repository. All other files in its directory are files of the tree. */
-const generatedFiles = /^(InRelease|Release|Release\.gpg|by-hash\/.+|(Packages|Sources)(\.gz|\.xz|\.diff\/.+)?)$/;
-
 export class FlatRepositories implements ServedRepository {
   readonly name: RepositoryName;
   readonly key: PublicKey;
   readonly #main: Repository;
   readonly #flats: readonly FlatRepository[];
+  readonly #files: FlatFiles;
 
   constructor(main: Repository, flats: readonly FlatRepository[]) {
     this.name = main.name;
     this.key = main.key;
     this.#main = main;
-    // The innermost directory first, because it takes precedence.
-    this.#flats = flats.toSorted((a, b) => b.at.length - a.at.length);
+    this.#flats = innermostFirst(flats);
+    this.#files = new FlatFiles(main.name, main, flats);
   }
 
   /** @returns the message of a first refresh's failure, when all have ended; undefined if none has failed */
@@ -64,34 +63,11 @@ export class FlatRepositories implements ServedRepository {
   }
 
   findNow(path: string, session: ClientSession | undefined): Resource | undefined {
-    for (const flat of this.#flats) {
-      const inFlat = pathIn(flat, path);
-      if (inFlat === undefined) continue;
-      const found = flat.repository.findNow(inFlat, session);
-      // A package in the pool is the same in every repository; other files of a flat one may still be found by waiting.
-      if (found !== undefined || !inFlat.startsWith("pool/")) return found;
-    }
-    return this.#main.findNow(path, session);
+    return this.#files.findNow(path, session);
   }
 
   async find(path: string, context: RequestContext): Promise<Resource | undefined> {
-    let unknown: NotSeenYet | undefined;
-    for (const flat of this.#flats) {
-      const inFlat = pathIn(flat, path);
-      if (inFlat === undefined) continue;
-      const { at, repository } = flat;
-      try {
-        const found = await repository.find(inFlat, context);
-        if (found !== undefined) return found;
-      } catch (thrown) {
-        renamed(thrown, at);
-        if (!(thrown instanceof NotSeenYet)) throw thrown;
-        unknown = thrown;
-      }
-    }
-    const found = await this.#main.find(path, context);
-    if (found === undefined && unknown !== undefined) throw unknown;
-    return found;
+    return await this.#files.find(path, context);
   }
 
   async list(path: string, range: ListingRange, signal: AbortSignal): Promise<DirectoryListing | undefined> {
@@ -189,12 +165,3 @@ const filesInTree = ({ rejected, pending }: Pick<PingOutcome, "rejected" | "pend
   })),
   pending: pending.map((source) => ({ ...source, path: realPathOf(source.path, at) })),
 });
-
-/** Returns the path in a flat repository at which it may have the file of a path; undefined if it has no such file. */
-function pathIn({ at }: FlatRepository, path: string): string | undefined {
-  const prefix = at === "" ? "" : `${at}/`;
-  if (!path.startsWith(prefix)) return undefined;
-  const rest = path.slice(prefix.length);
-  if (rest.startsWith("pool/SHA256/")) return rest;
-  return generatedFiles.test(rest) ? `${flatPath}/${rest}` : undefined;
-}

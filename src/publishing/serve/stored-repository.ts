@@ -1,6 +1,6 @@
 // The files of a repository that another process publishes: what the database and the package cache have of it now.
 import type { RootDatabase } from "lmdb";
-import type { RepositoryName, Suite } from "../../base/names.ts";
+import type { StateName, Suite } from "../../base/names.ts";
 import type { Resource } from "../resource.ts";
 import type { ClientSession, RequestContext, ServedRepository } from "../served-repository.ts";
 import type { Manifest } from "../store/publication.ts";
@@ -13,7 +13,8 @@ import { PathResolver } from "./path-resolver.ts";
 interface StoredRepositoryOptions {
   /** Opened read-only, after the other process has opened the repository. */
   readonly root: RootDatabase;
-  readonly name: RepositoryName;
+  /** The name under which the state directory keeps its data. */
+  readonly stateName: StateName;
   /** Suites with a slash in their names. */
   readonly nestedSuites: readonly Suite[];
   /** The suites with indices of the tree, which only the other process serves. */
@@ -25,15 +26,13 @@ interface StoredRepositoryOptions {
  * Finds published files, and packages of kept publications. Each request sees what was committed before it, so all
  * processes serve a new publication at the same moment.
  */
-export class StoredRepository implements Pick<ServedRepository, "name" | "find" | "findNow"> {
-  readonly name: RepositoryName;
+export class StoredRepository implements Pick<ServedRepository, "find" | "findNow"> {
   readonly #root: RootDatabase;
   readonly #resolver: PathResolver;
 
-  constructor({ root, name, nestedSuites, prebuiltSuites, cache }: StoredRepositoryOptions) {
-    this.name = name;
+  constructor({ root, stateName, nestedSuites, prebuiltSuites, cache }: StoredRepositoryOptions) {
     this.#root = root;
-    const store = new PublicationStore(root, name);
+    const store = new PublicationStore(root, stateName);
     const current = new Map<Suite, Manifest>();
     const currentOf = (suite: Suite): Manifest | undefined => {
       const id = store.currentId(suite);
@@ -49,7 +48,7 @@ export class StoredRepository implements Pick<ServedRepository, "name" | "find" 
       return file && packageResource(file, "immutable", (...range) => cache.read(file, ...range));
     };
     this.#resolver = new PathResolver({
-      stateName: name,
+      stateName,
       nestedSuites,
       store,
       indexResources: new IndexResources(store),
