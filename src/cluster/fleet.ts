@@ -14,7 +14,7 @@ import {
 } from "./announcements.ts";
 import { FleetCounter } from "./counters.ts";
 import type { Heard, Member } from "./members.ts";
-import { beat, beatMs, release } from "./members.ts";
+import { aliveMs, beat, beatMs, release } from "./members.ts";
 import { answerChannel, parseAnswer, parsePing, pingChannel } from "./pings.ts";
 import { UnusableContent } from "./publications.ts";
 import type { ReplicatedPublications } from "./replicated-publications.ts";
@@ -240,11 +240,18 @@ export class Fleet implements FleetOfRepository {
     return this.#heard?.members.filter(({ id, isServing }) => isServing && id !== this.id) ?? [];
   }
 
-  settle(): Promise<void> | undefined {
-    if (!this.#isReachable || !this.valkey.isConnected) return undefined;
-    return this.#beatAfterNow()
-      .then((heard) => this.#sync(heard))
-      .catch(() => undefined);
+  get mayBeLeftBehind(): boolean {
+    return this.#heard === undefined || performance.now() - this.#heard.askedMs >= aliveMs;
+  }
+
+  async settle(): Promise<boolean> {
+    if (!this.#isReachable || !this.valkey.isConnected) return false;
+    try {
+      await this.#sync(await this.#beatAfterNow());
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   fallBehind(reason: string): void {

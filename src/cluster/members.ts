@@ -11,7 +11,7 @@ import type { Valkey } from "./valkey.ts";
 /** How often a member tells that it is alive, in ms. */
 export const beatMs = 1000;
 /** How long a member counts as alive after that, in ms. Publications wait for it so long. */
-const aliveMs = 5000;
+export const aliveMs = 5000;
 /** How long a lease lasts without being renewed, in ms. */
 export const leaseMs = 5000;
 /**

@@ -42,8 +42,10 @@ export interface FleetOfPublications {
   readonly servingMembers: readonly string[];
   /** Whether this replica has heard from Valkey a moment ago. */
   readonly isUpToDate: boolean;
-  /** Compares the publications with those of the fleet; undefined if that is not possible now. */
-  settle(): Promise<void> | undefined;
+  /** Whether the others may publish without this replica, because it has not told them for some time that it is alive. */
+  readonly mayBeLeftBehind: boolean;
+  /** Compares the publications with those of the fleet. @returns whether that was possible */
+  settle(): Promise<boolean>;
   /** Tells the others not to wait for this replica until it has caught up. */
   fallBehind(reason: string): void;
 }
@@ -134,7 +136,7 @@ export class ReplicatedPublications implements Replicas {
       valkey,
       stateName,
       repository,
-      settle: () => fleet.settle(),
+      settle: async () => void (await fleet.settle()),
       take: (suite, id) => this.#takeKept(suite, id),
       announce: async () => {
         await valkey.run((redis) => redis.publish(valkey.prefix + snapshotChannel, stateName));
@@ -156,9 +158,10 @@ export class ReplicatedPublications implements Replicas {
     return Object.fromEntries([...(this.#repository?.publications() ?? [])].map(({ suite, id }) => [suite, id]));
   }
 
-  settling(): Promise<void> | undefined {
+  settling(): Promise<boolean> | undefined {
     const { fleet } = this.#options;
-    return this.#doubts.size === 0 && fleet.isUpToDate ? undefined : fleet.settle();
+    if (this.#doubts.size === 0 && fleet.isUpToDate) return undefined;
+    return fleet.settle().then((isSettled) => isSettled || (this.#doubts.size === 0 && !fleet.mayBeLeftBehind));
   }
 
   async announce(manifest: Manifest, servedMs: number, serve: () => Promise<void>): Promise<void> {

@@ -29,7 +29,7 @@ interface ReplicatedSnapshotsOptions {
   readonly stateName: string;
   readonly repository: Repository;
   /** Takes over the publications of the other replicas. */
-  readonly settle: () => Promise<void> | undefined;
+  readonly settle: () => Promise<void>;
   /** Takes over a past publication, if another replica has it. */
   readonly take: (suite: Suite, id: string) => Promise<void>;
   /** Tells all replicas to look now. */

@@ -41,6 +41,12 @@ const maxKeyLength = 256;
  */
 const publicationField = "Tahoe-Apt-Publication";
 
+/**
+ * Has the name that the load balancer gives to this server. If it begins with `any-`, no server of the fleet is ready, so
+ * that this one is to serve what it has.
+ */
+const replicaField = "Tahoe-Apt-Replica";
+
 /** A client that is reading a publication, as all servers of a fleet know it. */
 export interface SharedSession {
   readonly id: string;
@@ -339,9 +345,18 @@ export class RequestSession implements ClientSession {
       : undefined;
   }
 
+  get canAskOthers(): boolean {
+    const name = this.#field(replicaField);
+    return this.isShared && name !== undefined && !name.startsWith("any-");
+  }
+
   /** What the load balancer says; undefined if it does not remember clients. */
   get #remembered(): string | undefined {
-    return this.#request.headers[publicationField.toLowerCase()]?.toString();
+    return this.#field(publicationField);
+  }
+
+  #field(name: string): string | undefined {
+    return this.#request.headers[name.toLowerCase()]?.toString();
   }
 
   learn(suiteKey: string, file: ReleaseFile | undefined, currentId: string): Promise<void> | undefined {

@@ -146,6 +146,8 @@ export interface ClientSession {
    * undefined if that is not known. The load balancer may confuse suites that begin with the same directory.
    */
   readonly told?: string | undefined;
+  /** Whether a load balancer asks another server of the fleet if this one cannot answer. */
+  readonly canAskOthers?: boolean;
   /**
    * Must be called, and its result awaited, before the other methods: another server of the fleet may know more of the
    * client.

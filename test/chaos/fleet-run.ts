@@ -206,8 +206,12 @@ class FleetRun {
     while (!signal.aborted) {
       const { during } = this.findings;
       try {
-        await apt.update();
+        const output = await apt.update();
         this.findings.count("updates with apt");
+        // Whatever apt gets by another way in the end.
+        const [ignored] = /^(Ign|Err):.*$/m.exec(output) ?? [];
+        if (ignored !== undefined)
+          this.findings.violated("apt accepts everything", `apt ${n}, begun during ${during}: ${ignored}`);
         if (this.#chance.isLikely(0.3)) {
           await apt.download(`${basePrefix}${this.#chance.below(basePackages)}`);
           this.findings.count("downloads with apt");
@@ -457,15 +461,28 @@ class FleetRun {
       if (reply.status !== 200)
         this.findings.violated("a ping is answered at the end", `${replica.name}: ${reply.text}`);
     }
+    const current = (): Promise<string> => textOf(replicas[0], "dists/sid/InRelease");
     // Deferred files follow in publications of their own.
     for (let last = ""; ; await wait(1000)) {
-      const release = await textOf(replicas[0], "dists/sid/InRelease");
+      const release = await current();
       if (release === last) break;
       last = release;
     }
     // From now on packages are also read to be compared.
     this.#checkReads(this.#downloaded);
-    const release = await textOf(replicas[0], "dists/sid/InRelease");
+    for (;;) {
+      const release = await current();
+      const { equal, unequal } = await this.#comparison(release);
+      if ((await current()) !== release) continue;
+      this.findings.count("files equal at all replicas", equal);
+      for (const what of unequal) this.findings.violated("all replicas serve equal bytes at the end", what);
+      return;
+    }
+  }
+
+  /** Compares every file of a publication, which must be the current one before and after that. */
+  async #comparison(release: string): Promise<{ readonly equal: number; readonly unequal: readonly string[] }> {
+    const { replicas } = this.#fleet;
     const index = await textOf(replicas[0], "dists/sid/main/binary-amd64/Packages");
     const indices = [...listedFiles(release.slice(release.indexOf("\nSHA256:")))].flatMap(({ path, sha256 }) => [
       `dists/sid/${path}`,
@@ -473,11 +490,12 @@ class FleetRun {
     ]);
     const signed = ["InRelease", "Release", "Release.gpg"].map((name) => `dists/sid/${name}`);
     const paths = [...signed, ...indices, ...[...namedFiles(index)].map(({ path }) => path)];
+    const unequal: string[] = [];
     for (const path of paths) {
       const digests = await Promise.all(replicas.map((replica) => digestOf(replica, path)));
-      if (new Set(digests).size === 1 && !digests.includes("")) this.findings.count("files equal at all replicas");
-      else this.findings.violated("all replicas serve equal bytes at the end", `${path}: ${digests.join(", ")}`);
+      if (new Set(digests).size > 1 || digests.includes("")) unequal.push(`${path}: ${digests.join(", ")}`);
     }
+    return { equal: paths.length - unequal.length, unequal };
   }
 
   #note(what: string, ms: number): void {

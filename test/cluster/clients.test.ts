@@ -10,6 +10,7 @@ import { FleetCounter } from "../../src/cluster/counters.ts";
 import { FleetSessions } from "../../src/cluster/sessions.ts";
 import { Valkey } from "../../src/cluster/valkey.ts";
 import type { AppOptions, FleetMemory } from "../../src/http/app.ts";
+import type { ClientSession } from "../../src/publishing/served-repository.ts";
 import { aDeb } from "../support/debs.ts";
 import { ServedFolder } from "../support/served-folder.ts";
 import type { StartedApp } from "../support/started-app.ts";
@@ -90,6 +91,16 @@ class TwoReplicas {
       1_700_000_000 + this.#count,
     );
     await this.#served.ping();
+  }
+
+  /** Calls a function with the session of each request that needs one. */
+  observeSessions(observe: (session: ClientSession | undefined) => void): void {
+    const { repository } = this.#served;
+    const findNow = repository.findNow.bind(repository);
+    repository.findNow = (path, session) => {
+      observe(session);
+      return findNow(path, session);
+    };
   }
 
   async connected(isConnected: boolean): Promise<void> {
@@ -202,6 +213,15 @@ test("what is remembered for a suite in whose directory there is another one may
   const told = await get(two.other, packages, "192.0.2.2", { [field]: older.headers[field]?.toString() ?? "" });
   expect(lists(older.body.toString(), told.body.toString())).toBe(true);
   expect((await get(two.one, packages, "192.0.2.2", { [field]: "4000000000" })).status).toBe(200);
+});
+
+test("a replica asks others only through a load balancer that calls it by its own name", async () => {
+  const two = await TwoReplicas.start();
+  const asked: unknown[] = [];
+  two.observeSessions((session) => asked.push(session?.canAskOthers));
+  for (const name of ["one", "any-one", undefined])
+    await get(two.one, packages, undefined, name === undefined ? {} : { "Tahoe-Apt-Replica": name });
+  expect(asked).toEqual([true, false, false]);
 });
 
 test("a server without replicas neither sends nor heeds what load balancers remember", async () => {

@@ -58,6 +58,8 @@ interface ReplicaOptions extends ServedFolderOptions {
   readonly secret?: string;
   readonly reservationMs?: number;
   readonly settleMs?: number;
+  /** Whether all that it knows is stored in each new Valkey. */
+  readonly isSwept?: boolean;
 }
 
 /** Shorter than in reality, but long enough for all to tell what they know. */
@@ -94,7 +96,7 @@ async function replica(folder: string | undefined, options: ReplicaOptions = {})
     wrap: (tree) => options.wrap?.(wrap(tree)) ?? wrap(tree),
     observer: { inspected: (source) => void sources.push(source) },
   });
-  readOnce.add(served.repository);
+  if (options.isSwept !== false) readOnce.add(served.repository);
   await readOnce.start();
   return { served, valkey, readOnce, opened, sources };
 }
@@ -275,7 +277,7 @@ describe("without Valkey", () => {
 
   test("what a replica was reading is told when Valkey is back, and nobody reads it again", async () => {
     const { promise: held, resolve: goOn } = withResolvers<void>();
-    const one = await replica(undefined, { onOpen: () => held });
+    const one = await replica(undefined, { onOpen: () => held, isSwept: false });
     await putPackages(one.served, 1);
     const other = await replica(one.served.folder);
     const refreshed = one.served.ping();

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { LeaseLost } from "../../src/cluster/lease-lost.ts";
 import { ValkeyUnavailable } from "../../src/cluster/valkey.ts";
+import { NotSeenYet } from "../../src/publishing/served-repository.ts";
 import { aDeb } from "../support/debs.ts";
 import {
   addPackage,
@@ -106,6 +107,63 @@ describe("three replicas", () => {
     await one.ping();
     expect(new Set(await releases(replicas)).size).toBe(1);
     expect(await packageNames(one.served)).toEqual(["hello 1.0-1", "more 2"]);
+  });
+
+  /** A follower that is cut from Valkey while a publication that it has prepared may become current. */
+  async function inDoubt(): Promise<ReplicaUnderTest> {
+    const replicas = await startedReplicas(valkey, 3);
+    const { publisher, followers } = roles(replicas);
+    const [silent, one] = followers;
+    if (silent === undefined || one === undefined) throw new Error("two followers are needed");
+    // The publication waits for it until it does not count any more.
+    silent.cut();
+    await addPackage(one, "2");
+    const published = publisher.ping();
+    await vi.waitFor(() => expect(one.replicated.publicationsOf(one.served.repository.name).settling()).toBeDefined(), {
+      timeout: 10_000,
+      interval: 5,
+    });
+    expect(currentId(publisher)).toBe(currentId(one));
+    one.cut();
+    await published;
+    expect(currentId(publisher)).not.toBe(currentId(one));
+    return one;
+  }
+
+  const { signal } = new AbortController();
+  /** The session of a request that a load balancer repeats elsewhere, or not. */
+  const sessionThat = (canAskOthers: boolean) => ({
+    canAskOthers,
+    begin: (_suite: string, _file: string, id: string) => id,
+    continued: () => undefined,
+  });
+
+  test("leave it to others which publication is current, if one cannot know", async () => {
+    const one = await inDoubt();
+    const { repository } = one.served;
+    const asked = { signal, session: sessionThat(true) };
+    expect(repository.findNow("dists/sid/InRelease", asked.session)).toBeUndefined();
+    await expect(repository.find("dists/sid/InRelease", asked)).rejects.toThrow(NotSeenYet);
+    await expect(repository.find("dists/sid/Release", asked)).rejects.toThrow(NotSeenYet);
+    // What is the same in each publication is served, and without others everything.
+    const last = { signal, session: sessionThat(false) };
+    expect(await repository.find("dists/sid/InRelease", last)).toBeDefined();
+    const [index = ""] = indicesIn(await one.served.text("dists/sid/InRelease"));
+    expect(repository.findNow(index, asked.session)).toBeDefined();
+  });
+
+  test("leave it to others what is current when these may have published alone", async () => {
+    const [one] = await startedReplicas(valkey, 2);
+    if (one === undefined) throw new Error("no replica");
+    const asked = { signal, session: sessionThat(true) };
+    await valkey.kill();
+    await vi.waitFor(() => expect(one.fleet.pingRefusal).toBeDefined(), 10_000);
+    expect(await one.served.repository.find("dists/sid/InRelease", asked)).toBeDefined();
+    await vi.waitFor(() => expect(one.fleet.mayBeLeftBehind).toBe(true), 10_000);
+    await expect(one.served.repository.find("dists/sid/InRelease", asked)).rejects.toThrow(NotSeenYet);
+    await valkey.restart();
+    await vi.waitFor(() => expect(one.fleet.mayBeLeftBehind).toBe(false), 10_000);
+    expect(await one.served.repository.find("dists/sid/InRelease", asked)).toBeDefined();
   });
 
   test("never publish with an earlier Date than anyone has served, also from an empty Valkey", async () => {

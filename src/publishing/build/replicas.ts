@@ -18,9 +18,10 @@ export interface Replicas {
   announceWithdrawal(suite: Suite, nowMs: number): Promise<void>;
   /**
    * Whether the current publications may be newer than this replica knows.
-   * @returns undefined if they are not; otherwise resolves when this was found out, as far as possible
+   * @returns undefined if they are not; otherwise resolves when this was found out, with whether that was possible, so
+   *   that there are none that are newer now
    */
-  settling(): Promise<void> | undefined;
+  settling(): Promise<boolean> | undefined;
 }
 
 /** A server without replicas. */

@@ -1,5 +1,5 @@
 // A repository in service: refreshes its suites, and finds the resources that are requested.
-
+import { setTimeout as sleep } from "node:timers/promises";
 import { abortable } from "../../base/abort.ts";
 import { backoffMs } from "../../base/backoff.ts";
 import { messageOf } from "../../base/errors.ts";
@@ -96,6 +96,16 @@ interface RepositoryOptions {
   readonly stopping: AbortController;
 }
 
+/** Files that are the same in each publication that has them. */
+const isNamedByHash = /^pool\/SHA256\/|\/by-hash\//;
+
+/**
+ * How long a request waits until it is certain which publication is the current one, in ms: a load balancer needs some
+ * time to notice that no server is ready, and then lets this one serve what it has.
+ */
+const maxDoubtMs = 3000;
+const doubtPollMs = 100;
+
 const firstSurvey = "the tree is being read for the first time";
 /** The time from a failed refresh of the whole tree to the next one. It doubles each time, up to the poll interval. */
 const retrySeconds = 10;
@@ -161,12 +171,12 @@ export class Repository implements ServedRepository, SuiteRollback {
   findNow(path: string, session: ClientSession | undefined): Resource | undefined {
     const { pathResolver, replicas } = this.#options;
     const isKnown = replicas.settling() === undefined && pathResolver.awaitedBefore(path, session) === undefined;
-    return isKnown ? pathResolver.find(path, session) : undefined;
+    return isKnown || isNamedByHash.test(path) ? pathResolver.find(path, session) : undefined;
   }
 
   async find(path: string, context: RequestContext): Promise<Resource | undefined> {
-    const { pathResolver, replicas, status } = this.#options;
-    await replicas.settling();
+    const { pathResolver, status } = this.#options;
+    await this.#settled(path, context);
     await pathResolver.awaitedBefore(path, context.session);
     const found = pathResolver.find(path, context.session);
     if (found !== undefined) return found;
@@ -367,6 +377,21 @@ export class Repository implements ServedRepository, SuiteRollback {
   /** Removes old publications, if that is due. For a repository that is not refreshed while another replica publishes. */
   async removeOld(): Promise<void> {
     await this.#options.publishQueue.run(() => this.#options.maintenance.afterRefresh([]));
+  }
+
+  /**
+   * Resolves when no newer publication is current elsewhere. If this cannot be found out, another server is to answer;
+   * without a load balancer that would ask it, this one serves what it has.
+   * @throws NotSeenYet
+   */
+  async #settled(path: string, { session, signal }: RequestContext): Promise<void> {
+    const { replicas } = this.#options;
+    const begunMs = performance.now();
+    while ((await replicas.settling()) === false && session?.canAskOthers === true) {
+      if (performance.now() - begunMs > maxDoubtMs)
+        throw new NotSeenYet(path, "other servers may have published meanwhile, and cannot be asked");
+      await sleep(doubtPollMs, undefined, { signal });
+    }
   }
 
   #isAwaitingPublisher(path: string): boolean {
