@@ -437,7 +437,7 @@ class FleetRun {
         const ready = await fetch(`${replica.url}/readyz`, { signal: AbortSignal.timeout(2000) }).catch(
           () => undefined,
         );
-        const reply = ready?.status === 200 ? await ping(replica, "?wait=10") : undefined;
+        const reply = ready?.status === 200 ? await ping(replica, "?wait=30") : undefined;
         if (reply?.status === 200) break;
         last = reply === undefined ? `not ready: ${await ready?.text()}` : `ping: ${reply.status} ${reply.text}`;
         if (performance.now() - begunMs > maxRecoveryMs) {
