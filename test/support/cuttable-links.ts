@@ -8,7 +8,7 @@ import { withResolvers } from "../../src/base/with-resolvers.ts";
 
 /**
  * Reads `cut N` and `mend N`. Writes the port of each proxy at the start, then `cut N` or `mend N` when that is done, and
- * `read N SECONDS CAP` for each request for a file that is passed on to a gateway.
+ * `read N SECONDS CAP` when a gateway begins to answer a request for a file.
  */
 const program = `
 import asyncio, re, sys, time
@@ -17,14 +17,24 @@ links = [set() for _ in sys.argv[1:]]
 isCut = [False for _ in sys.argv[1:]]
 
 class Link:
-    lost = False
+    def __init__(self, at):
+        self.at = at
+        self.lost = isCut[at]
+        self.asked = []
 
-async def pump(link, reader, writer, at=None):
+    def request(self, data):
+        self.asked += re.findall(rb"^GET /uri/(URI%3ACHK[^?/ ]*) ", data, re.M)
+
+    def response(self, _):
+        for cap in self.asked:
+            print("read", self.at, time.time(), cap.decode(), flush=True)
+        self.asked = []
+
+async def pump(link, reader, writer, note):
     try:
         while data := await reader.read(65536):
             if not link.lost:
-                for cap in re.findall(rb"^GET /uri/(URI%3ACHK[^?/ ]*) ", data, re.M) if at is not None else []:
-                    print("read", at, time.time(), cap.decode(), flush=True)
+                note(data)
                 writer.write(data)
                 await writer.drain()
     except OSError:
@@ -33,12 +43,11 @@ async def pump(link, reader, writer, at=None):
         writer.close()
 
 async def connect(at, port, reader, writer):
-    link = Link()
-    link.lost = isCut[at]
+    link = Link(at)
     links[at].add(link)
     try:
         upstream = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(link, reader, upstream[1], at), pump(link, upstream[0], writer))
+        await asyncio.gather(pump(link, reader, upstream[1], link.request), pump(link, upstream[0], writer, link.response))
     except OSError:
         writer.close()
     finally:
@@ -61,7 +70,7 @@ async def main():
 asyncio.run(main())
 `;
 
-/** A request for a file of a grid. */
+/** A request for a file of a grid that was answered. */
 export interface FileRead {
   /** The index of the link. */
   readonly link: number;
@@ -73,7 +82,7 @@ export interface FileRead {
 export class CuttableLinks {
   /** The ports of the proxies on the loopback interface, in the order of the upstream ports. */
   readonly ports: readonly number[];
-  /** All requests for files that were passed on, in order. */
+  /** All requests for files that were answered, in order. */
   readonly reads: readonly FileRead[];
   readonly #process: ChildProcess;
   /** Called when a command was executed, by the command. */

@@ -125,7 +125,7 @@ export class Replica {
   }
 }
 
-/** A request of a replica for a file of the grid. */
+/** A request of a replica for a file of the grid that was answered. */
 interface ReadByReplica extends Omit<FileRead, "link"> {
   readonly replica: Replica;
 }
@@ -203,7 +203,7 @@ export class Fleet {
     return this.#valkey;
   }
 
-  /** All requests for files of the grid, in order. */
+  /** All requests for files of the grid that were answered, in order. */
   get reads(): readonly ReadByReplica[] {
     return this.#links.reads.flatMap(({ link, cap, atMs }) => {
       const replica = this.replicas[Math.floor(link / 2)];
