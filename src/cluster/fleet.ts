@@ -184,17 +184,19 @@ export class Fleet implements FleetOfRepository {
   }
 
   /**
-   * Resolves when this server serves what the others serve, also what their clients are still reading, or when there is
-   * no use in waiting for that. Reading a large tree before would delay it.
+   * Resolves when this server serves what the others serve, or when there is no use in waiting for that. Reading a large
+   * tree before would delay it.
    */
   async caughtUp(): Promise<void> {
     if (!this.valkey.isConnected) return;
     // An earlier answer may be from before the repository was added.
-    const takeOver = async (): Promise<void> => {
-      await this.#sync(await this.#beatAfterNow());
-      await this.#takeRecent();
-    };
-    await endsWithin(takeOver(), maxCatchUpMs);
+    const synced = this.#beatAfterNow().then((heard) => this.#sync(heard));
+    await endsWithin(synced, maxCatchUpMs);
+  }
+
+  /** As `caughtUp`, for the publications before, which clients of the others may still be reading. */
+  async hasTakenRecent(): Promise<void> {
+    if (this.valkey.isConnected) await endsWithin(this.#takeRecent(), maxCatchUpMs);
   }
 
   /** Lets others publish, for example because this server is about to stop. */

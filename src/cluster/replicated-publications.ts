@@ -288,6 +288,8 @@ export class ReplicatedPublications implements Replicas {
     if (repository === undefined) return;
     const unusable = new Map<Suite, UnusableState>();
     for (const current of states) {
+      // Requests wait for this, and must not wait for past publications that are being taken over.
+      if (!this.#isNews(current) && !this.#mayDisagree(current)) continue;
       try {
         await this.#queue.run(() => this.#compare(current));
       } catch (thrown) {
@@ -468,10 +470,10 @@ export class ReplicatedPublications implements Replicas {
    */
   async #agreeOn(current: CurrentState): Promise<void> {
     const [repository, publications] = [this.#repository, this.#publications];
-    if (repository === undefined || publications === undefined || current.kind === "withdrawal") return;
+    if (repository === undefined || publications === undefined || !this.#mayDisagree(current)) return;
     const { suite, id, digest, servedMs } = current;
     const own = repository.currentOf(suite);
-    if (own?.id !== id || this.#agreed.get(suite) === digest || this.#commit?.suite === suite) return;
+    if (own === undefined) return;
     try {
       const manifest = await publications.fetch(current);
       if (manifest.inRelease !== own.inRelease) await repository.adopt(manifest, servedMs);
@@ -495,6 +497,14 @@ export class ReplicatedPublications implements Replicas {
       await valkey.run((redis) => redis.eval(replaceScript, 1, key, ...args));
     }
     this.#agreed.set(suite, digest);
+  }
+
+  /** Whether another replica may have made another publication with the same Date. */
+  #mayDisagree(current: CurrentState | UnknownState): current is CurrentPublication {
+    if (current.kind !== "publication") return false;
+    const { suite, id, digest } = current;
+    const isSameDate = this.#repository?.currentOf(suite)?.id === id;
+    return isSameDate && this.#agreed.get(suite) !== digest && this.#commit?.suite !== suite;
   }
 
   /** Whether this replica lacks what is current elsewhere. */

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import type { StateName, TreePath } from "../base/names.ts";
 import { rootPath } from "../base/names.ts";
 import { makeToken, openSecretFile } from "../base/secret-file.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import { BuilderDirectories } from "../catalog/layout/builder-directories.ts";
 import { FlatTree, flatPathsOf } from "../catalog/layout/flat-tree.ts";
 import { FetchableTree } from "../catalog/suite/fetchable-names.ts";
@@ -121,6 +122,7 @@ export class RepositoryService {
   readonly #healthChecks: HealthCheckSchedule | undefined;
   readonly #gridState = new GridState();
   readonly #stopping = new AbortController();
+  readonly #tookOver = withResolvers<void>();
   readonly #index: SearchIndex;
   readonly #webhooks: Webhooks;
   /** The repository as it is served over HTTP, with the flat repositories in its tree. */
@@ -181,6 +183,11 @@ export class RepositoryService {
     this.#inTree = this.#openExports();
   }
 
+  /** Resolves when it serves what other replicas have published; never if there is nothing. */
+  get tookOver(): Promise<void> {
+    return this.#tookOver.promise;
+  }
+
   get prepared(): PreparedRepository {
     return this.#prepared;
   }
@@ -224,6 +231,8 @@ export class RepositoryService {
       this.#server.fleet?.add(this.replicated);
       await Promise.all([this.replicated.prepare(), this.replicated.readOnce.start()]);
       await this.#server.fleet?.caughtUp();
+      if (this.repository.notReady === undefined) this.#tookOver.resolve();
+      await this.#server.fleet?.hasTakenRecent();
     }
     const failure = await this.repository.start(configuration.pollSeconds);
     void this.replicated?.readOnce.sweep();

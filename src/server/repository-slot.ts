@@ -100,12 +100,17 @@ export class RepositorySlot implements ServedRepository {
     surveyed.then(end, end);
   }
 
-  /** @returns whether it is worthwhile to ask again @throws signal.reason */
-  async #awaitFirstSurvey(signal: AbortSignal): Promise<boolean> {
+  /**
+   * Waits for the first survey, or only until the publications of other replicas were taken over.
+   * @returns whether it is worthwhile to ask again
+   * @throws signal.reason
+   */
+  async #awaitFirst(until: "publications" | "survey", signal: AbortSignal): Promise<boolean> {
     if (this.#firstSurvey === undefined || this.#waitingRequests >= maxWaitingRequests) return false;
     this.#waitingRequests += 1;
     try {
-      await abortable(this.#firstSurvey, signal);
+      const survey = this.#firstSurvey;
+      await abortable(until === "survey" ? survey : Promise.race([survey, this.#service.tookOver]), signal);
       return true;
     } finally {
       this.#waitingRequests -= 1;
@@ -132,8 +137,16 @@ export class RepositorySlot implements ServedRepository {
       if (!(thrown instanceof NotSeenYet || thrown instanceof StorageUnavailable)) throw thrown;
       const answer = former === undefined ? undefined : await ask(former.repository).catch(() => undefined);
       if (answer !== undefined) return answer;
-      if (!(thrown instanceof NotSeenYet && (await this.#awaitFirstSurvey(request.signal)))) throw thrown;
-      return await ask(this.#service.repository);
+      let last: unknown = thrown;
+      for (const until of ["publications", "survey"] as const) {
+        if (!(last instanceof NotSeenYet && (await this.#awaitFirst(until, request.signal)))) throw last;
+        try {
+          return await ask(this.#service.repository);
+        } catch (again) {
+          last = again;
+        }
+      }
+      throw last;
     }
   }
 

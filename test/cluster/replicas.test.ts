@@ -280,6 +280,7 @@ describe("a replica that joins", () => {
     await vi.waitFor(() => expect(late.fleet.valkey.isConnected).toBe(true), 10_000);
     late.fleet.add(late.replicated);
     await late.fleet.caughtUp();
+    await late.fleet.hasTakenRecent();
     expect(snapshotsOf(late)).toEqual([`sid ${currentId(one)}`, `sid ${beforeId}`]);
   });
 

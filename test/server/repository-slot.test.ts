@@ -6,6 +6,7 @@ import { NotSeenYet } from "../../src/publishing/served-repository.ts";
 import type { RepositoryService } from "../../src/server/repository-service.ts";
 import { RepositorySlot } from "../../src/server/repository-slot.ts";
 import { StorageUnavailable } from "../../src/storage/tree.ts";
+import { aDeb } from "../support/debs.ts";
 import { ServedFolder } from "../support/served-folder.ts";
 
 const path = "dists/sid/main/binary-amd64/notes.txt";
@@ -26,12 +27,17 @@ function starting() {
   });
   served.put(path, Buffer.from("read me"));
   const repository = new FlatRepositories(served.repository, []);
-  const service: Pick<RepositoryService, "repository" | "start"> = { repository, start: () => repository.start(300) };
+  const { promise: tookOver, resolve: takeOver } = withResolvers<void>();
+  const service: Pick<RepositoryService, "repository" | "start" | "tookOver"> = {
+    repository,
+    tookOver,
+    start: () => repository.start(300),
+  };
   // Nothing else of the service is used here.
   const slot = new RepositorySlot(service as RepositoryService);
   void slot.start();
   const find = (at: string, signal = new AbortController().signal) => slot.find(at, { signal });
-  return { find, end };
+  return { find, end, takeOver, served };
 }
 
 test("they wait until the listing has ended, and then exist or do not", async () => {
@@ -41,6 +47,28 @@ test("they wait until the listing has ended, and then exist or do not", async ()
   const [present, absent] = await answers;
   expect(present?.sizeBytes).toBe(7);
   expect(absent).toBeUndefined();
+});
+
+test("files of a publication of another replica do not wait for the listing, and others go on waiting", async () => {
+  const { find, end, takeOver, served } = starting();
+  const other = new ServedFolder();
+  other.put("dists/sid/main/binary-amd64/hello_1_amd64.deb", await aDeb({ package: "hello" }));
+  await other.ping();
+  const [manifest] = other.repository.publications();
+  if (manifest === undefined) throw new Error("nothing was published");
+  const release = find("dists/sid/InRelease");
+  let isAnswered = false;
+  const notes = find(path).finally(() => {
+    isAnswered = true;
+  });
+  await new Promise(setImmediate);
+  await served.repository.adopt(manifest, Date.now());
+  takeOver();
+  expect((await release)?.sizeBytes).toBe(manifest.inRelease.length);
+  await new Promise(setImmediate);
+  expect(isAnswered).toBe(false);
+  end(undefined);
+  expect((await notes)?.sizeBytes).toBe(7);
 });
 
 test("they get the error of a listing that fails, without a further wait", async () => {
