@@ -20,11 +20,11 @@ const script = (database: string): string => `
     .filter((niceness) => niceness > 0).length;
   const { signal } = new AbortController();
   const counts = [lowered()];
-  const contents = createContentsThread();
-  await contents.compressPaths(Buffer.from("usr/bin/hello admin/hello\\n"), signal);
-  counts.push(lowered());
   const index = new IndexThread();
   await index.ask({ kind: "suites", file: ${JSON.stringify(database)} }, signal);
+  counts.push(lowered());
+  const contents = createContentsThread();
+  await contents.compressPaths(Buffer.from("usr/bin/hello admin/hello\\n"), signal);
   counts.push(lowered());
   console.log(counts.join());
   await index.close();

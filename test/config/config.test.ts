@@ -414,3 +414,15 @@ test("a time in the limits that is written twice or is too long for a timer is a
     expect(mistake(`[limits.${stage}]\n${key}`)).toEqual([expect.stringContaining(name)]);
   }
 });
+
+test("workers are refused together with a cluster, in the file and as a flag, and zero workers are not", () => {
+  const cluster = `${good}\n[cluster]\nurl = "redis://127.0.0.1"\nname = "apt"\n`;
+  const load = (top: string, flags: { readonly workers?: string } = {}) => {
+    const files = { "c.toml": `${top}\n${cluster}`, readcap: readCap, token };
+    return loadConfiguration({ config: "c.toml", ...flags }, {}, aDirectory(files));
+  };
+  const conflict = [expect.stringContaining("workers: conflicts with [cluster]")];
+  expect(mistakesOf(() => load("workers = 2"))).toEqual(conflict);
+  expect(mistakesOf(() => load("", { workers: "2" }))).toEqual(conflict);
+  expect(load("workers = 0").workers).toBe(0);
+});
