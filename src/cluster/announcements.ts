@@ -3,7 +3,9 @@
 import { z } from "zod";
 import type { CurrentState } from "./current.ts";
 import { currentState } from "./current.ts";
+import { orderText } from "./members.ts";
 import { parsedJson } from "./parsed-json.ts";
+import type { Valkey } from "./valkey.ts";
 
 const announcement = z.object({
   kind: z.enum(["prepare", "commit"]),
@@ -32,6 +34,17 @@ export const acknowledgementChannel = (id: string): string => `prepared:${id}`;
 
 export const announcementText = (kind: Announcement["kind"], state: string, current: CurrentState, from: string) =>
   JSON.stringify({ kind, state, current, from } satisfies Announcement);
+
+/** Tells the publisher that a replica has prepared what it has announced. @throws ValkeyUnavailable */
+export async function acknowledge(
+  valkey: Valkey,
+  { state, current, from }: Pick<Announcement, "state" | "current" | "from">,
+  by: string,
+): Promise<void> {
+  const prepared: Acknowledgement = { state, suite: current.suite, order: orderText(current), from: by };
+  const channel = valkey.prefix + acknowledgementChannel(from);
+  await valkey.run((redis) => redis.publish(channel, JSON.stringify(prepared)));
+}
 
 /** @returns undefined for a message of another form, which a newer version of the program may have sent */
 export const parseAnnouncement = (message: Buffer): Announcement | undefined =>

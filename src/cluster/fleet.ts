@@ -1,5 +1,6 @@
 // This server as a member of a fleet: tells the others that it is alive, and connects its repositories with theirs.
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { endsWithin } from "../base/ends-within.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -7,6 +8,7 @@ import { repeat } from "../base/repeat.ts";
 import { RepeatedFailures } from "../base/repeated-failures.ts";
 import type { Secret } from "../base/secret.ts";
 import {
+  acknowledge,
   acknowledgementChannel,
   announcementChannel,
   parseAcknowledgement,
@@ -58,6 +60,11 @@ const pastMs = 3600 * 1000;
 const pastRetryMs = 10_000;
 /** How long a server waits for the publications of the others before it reads the tree, in ms. */
 const maxCatchUpMs = 30_000;
+/** A process that has not run for so long was paused, in ms. */
+const pauseMs = 2000;
+/** How long a process that was paused waits for an answer of Valkey before it serves what it has, in ms. */
+const afterPauseMs = 2000;
+const retryMs = 50;
 /** How long after the last answer of Valkey this replica may be behind the others, in ms. */
 const staleMs = 3000;
 
@@ -91,6 +98,12 @@ export class Fleet implements FleetOfRepository {
   #pastDueMs = 0;
   #isExchanging = false;
   #waitingForHeard: ((heard: Heard) => void)[] = [];
+  /** When this process was seen to run, by `performance.now()`. */
+  #ranMs = performance.now();
+  #wasPaused = false;
+  #settlingPause: Promise<boolean> | undefined;
+  /** By `performance.now()`: what was current then is served here. */
+  #settledMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -154,6 +167,7 @@ export class Fleet implements FleetOfRepository {
     this.#repositories.set(repository.name, repository);
     // What it serves is compared with the fleet first.
     this.#isReady = false;
+    this.#settledMs = Number.NEGATIVE_INFINITY;
     if (this.#heard !== undefined) void this.#beatNow().catch(() => undefined);
   }
 
@@ -165,6 +179,7 @@ export class Fleet implements FleetOfRepository {
   /** Begins to take part. The repositories must have been added. */
   async start(): Promise<void> {
     const { valkey } = this;
+    this.#ranMs = performance.now();
     await Promise.all([
       valkey.subscribe(announcementChannel, (message) => this.#noteAnnouncement(message)),
       valkey.subscribe(acknowledgementChannel(this.id), (message) => this.#noteAcknowledgement(message)),
@@ -173,6 +188,7 @@ export class Fleet implements FleetOfRepository {
       valkey.subscribe(answerChannel(this.id), (message) => this.#noteAnswer(message)),
     ]);
     const tell = async (): Promise<number> => {
+      this.#notePause();
       await this.#beatNow().catch(() => undefined);
       return beatMs;
     };
@@ -234,6 +250,10 @@ export class Fleet implements FleetOfRepository {
     return this.#heard !== undefined && performance.now() - this.#heard.askedMs <= staleMs;
   }
 
+  get isSettled(): boolean {
+    return performance.now() - this.#settledMs <= staleMs;
+  }
+
   get servingMembers(): readonly string[] {
     return this.otherMembers.map(({ id }) => id);
   }
@@ -243,10 +263,12 @@ export class Fleet implements FleetOfRepository {
   }
 
   get mayBeLeftBehind(): boolean {
-    return this.#heard === undefined || performance.now() - this.#heard.askedMs >= aliveMs;
+    return performance.now() - this.#settledMs >= aliveMs;
   }
 
   async settle(): Promise<boolean> {
+    this.#notePause();
+    if (this.#wasPaused) return await this.#settleAfterPause();
     if (!this.#isReachable || !this.valkey.isConnected) return false;
     try {
       await this.#sync(await this.#beatAfterNow());
@@ -254,6 +276,37 @@ export class Fleet implements FleetOfRepository {
     } catch {
       return false;
     }
+  }
+
+  /** Called often: notices when this process has not run for a while. */
+  #notePause(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#ranMs > pauseMs) this.#wasPaused = true;
+    this.#ranMs = nowMs;
+  }
+
+  /**
+   * As `settle`, for a process that was paused. Its connection may have been given up meanwhile, which says nothing
+   * about Valkey, so it waits for another one for a moment.
+   */
+  #settleAfterPause(): Promise<boolean> {
+    this.#settlingPause ??= this.#tryToSettle().finally(() => {
+      this.#wasPaused = false;
+      this.#settlingPause = undefined;
+    });
+    return this.#settlingPause;
+  }
+
+  async #tryToSettle(): Promise<boolean> {
+    for (const begunMs = performance.now(); performance.now() - begunMs < afterPauseMs; await sleep(retryMs)) {
+      try {
+        await this.#sync(await this.#beatAfterNow());
+        return true;
+      } catch (thrown) {
+        if (thrown instanceof UnusableContent) break;
+      }
+    }
+    return false;
   }
 
   fallBehind(reason: string): void {
@@ -405,6 +458,7 @@ export class Fleet implements FleetOfRepository {
         () => this.#failures.succeeded("past"),
         (thrown: unknown) => {
           this.#pastDueMs = performance.now() + pastRetryMs;
+          if (this.#stopping.signal.aborted) return;
           if (this.#failures.isNew("past", thrown))
             this.#options.log.warn(
               { error: messageOf(thrown) },
@@ -419,11 +473,14 @@ export class Fleet implements FleetOfRepository {
 
   /** @throws ValkeyUnavailable, StateUnwritable */
   async #sync({ current, askedMs }: Heard): Promise<void> {
-    const syncs = this.#publications().map((each) => each.sync(current.get(each.stateName) ?? [], askedMs));
+    const publications = this.#publications();
+    const isOfAll = publications.every(({ stateName }) => current.has(stateName));
+    const syncs = publications.map((each) => each.sync(current.get(each.stateName) ?? [], askedMs));
     const failed = (await Promise.allSettled(syncs)).filter((each) => each.status === "rejected");
     // While Valkey is away, nothing can be said about content.
     const worst = failed.find(({ reason }) => !(reason instanceof UnusableContent)) ?? failed[0];
     if (worst !== undefined) throw worst.reason;
+    if (isOfAll) this.#settledMs = Math.max(this.#settledMs, askedMs);
   }
 
   /** @throws ValkeyUnavailable, StateUnwritable */
@@ -437,7 +494,11 @@ export class Fleet implements FleetOfRepository {
       this.fallBehind("another replica announces publications in a form that this version does not know");
       return;
     }
-    for (const each of this.#publicationsOf(announcement.state)) void each.noteAnnouncement(announcement);
+    const concerned = this.#publicationsOf(announcement.state);
+    for (const each of concerned) void each.noteAnnouncement(announcement);
+    // Another configuration has a repository that this one does not have, so nothing must wait for this replica.
+    if (concerned.length === 0 && announcement.kind === "prepare" && announcement.from !== this.id)
+      acknowledge(this.valkey, announcement, this.id).catch(() => undefined);
   }
 
   #noteAcknowledgement(message: Buffer): void {

@@ -10,7 +10,7 @@ import type { Repository } from "../publishing/live/repository.ts";
 import type { Manifest } from "../publishing/store/publication.ts";
 import { publicationId } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
-import { acknowledgementChannel, announcementChannel, announcementText } from "./announcements.ts";
+import { acknowledge, announcementChannel, announcementText } from "./announcements.ts";
 import type { CurrentPublication, CurrentState, UnknownState } from "./current.ts";
 import { orderOf, parseCurrent } from "./current.ts";
 import { LeaseLost } from "./lease-lost.ts";
@@ -40,9 +40,9 @@ export interface FleetOfPublications {
   readonly id: string;
   /** The ids of the other members that publications must wait for, as far as this one knows. */
   readonly servingMembers: readonly string[];
-  /** Whether this replica has heard from Valkey a moment ago. */
-  readonly isUpToDate: boolean;
-  /** Whether the others may publish without this replica, because it has not told them for some time that it is alive. */
+  /** Whether this replica serves what was current a moment ago. */
+  readonly isSettled: boolean;
+  /** Whether the others may have published without this replica, because it has not served what they serve for some time. */
   readonly mayBeLeftBehind: boolean;
   /** Compares the publications with those of the fleet. @returns whether that was possible */
   settle(): Promise<boolean>;
@@ -160,7 +160,7 @@ export class ReplicatedPublications implements Replicas {
 
   settling(): Promise<boolean> | undefined {
     const { fleet } = this.#options;
-    if (this.#doubts.size === 0 && fleet.isUpToDate) return undefined;
+    if (this.#doubts.size === 0 && fleet.isSettled) return undefined;
     return fleet.settle().then((isSettled) => isSettled || (this.#doubts.size === 0 && !fleet.mayBeLeftBehind));
   }
 
@@ -269,13 +269,10 @@ export class ReplicatedPublications implements Replicas {
 
   async #prepare(current: CurrentState, publisher: string): Promise<void> {
     const { valkey, fleet } = this.#options;
-    const { suite } = current;
     if (current.kind === "publication")
       await this.#queue.run(async () => void (await this.#publications?.fetch(current)));
     this.#noteDoubt(current);
-    const ready: Acknowledgement = { state: this.stateName, suite, order: orderText(current), from: fleet.id };
-    const channel = valkey.prefix + acknowledgementChannel(publisher);
-    await valkey.run((redis) => redis.publish(channel, JSON.stringify(ready)));
+    await acknowledge(valkey, { state: this.stateName, current, from: publisher }, fleet.id);
   }
 
   /**
@@ -356,7 +353,7 @@ export class ReplicatedPublications implements Replicas {
     const repository = this.#repository;
     if (repository === undefined) return;
     const { store } = repository;
-    if (isPublisher) await this.firstOwners?.offer();
+    await this.firstOwners?.offer();
     const known = await this.#keptInValkey();
     await this.#pushUnknown(known);
     const oldestMs = Date.now() - repository.keepSeconds * 1000;

@@ -184,6 +184,7 @@ export class ReplicatedRepository {
   async prepare(): Promise<void> {
     if (await this.#connected()) await endsWithin(this.#takeOwners(), ownersPatienceMs);
     this.#isPrepared = true;
+    for (const { firstOwners } of this.#publications.values()) firstOwners?.notePrepared();
   }
 
   /** @returns whether there is a connection to Valkey, now or within a moment */

@@ -30,6 +30,7 @@ export class SharedFirstOwners {
   readonly #hash: string;
   /** Everything that writes to Valkey. */
   readonly #queue = new SerialQueue();
+  #isPrepared = false;
 
   constructor(options: SharedFirstOwnersOptions) {
     const { valkey, stateName, store, isPublisher } = options;
@@ -64,14 +65,27 @@ export class SharedFirstOwners {
     return this.#options.store.isEmpty();
   }
 
-  /** Stores all owners. @throws ValkeyUnavailable */
+  /** To be called when this replica has learned what others know. */
+  notePrepared(): void {
+    this.#isPrepared = true;
+  }
+
+  /**
+   * Stores all owners. Those of the publisher count; another replica stores its own if there are none.
+   * @throws ValkeyUnavailable
+   */
   async offer(): Promise<void> {
-    await this.#queue.run(() => this.#offer());
+    const { valkey, isPublisher } = this.#options;
+    if (!this.#isPrepared) return;
+    await this.#queue.run(async () => {
+      if (isPublisher() || (await valkey.run((redis) => redis.hexists(this.#hash, complete))) === 0)
+        await this.#offer();
+    });
   }
 
   async #offer(): Promise<void> {
     const { valkey, store } = this.#options;
-    const all = store.all();
+    const all = await store.all();
     for (let at = 0; at < all.length; at += ownersAtOnce) {
       const values = new Map(all.slice(at, at + ownersAtOnce).map(([key, owner]) => [key, this.#sealed(key, owner)]));
       await valkey.run((redis) => redis.hset(this.#hash, values));

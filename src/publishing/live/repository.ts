@@ -376,7 +376,8 @@ export class Repository implements ServedRepository, SuiteRollback {
 
   /** Removes old publications, if that is due. For a repository that is not refreshed while another replica publishes. */
   async removeOld(): Promise<void> {
-    await this.#options.publishQueue.run(() => this.#options.maintenance.afterRefresh([]));
+    const { publishQueue, maintenance, stopping } = this.#options;
+    if (!stopping.signal.aborted) await publishQueue.run(() => maintenance.afterRefresh([]));
   }
 
   /**

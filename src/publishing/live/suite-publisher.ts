@@ -127,7 +127,9 @@ export class SuitePublisher {
       if (!signal.aborted) {
         const code = codeOf(failure);
         observer.refreshFailed(code);
-        if (isNew) log.error({ suite: name, code, err: failure }, "the suite could not be published");
+        // Another replica that has the lease publishes the same changes.
+        if (isNew && code !== "cluster/lease-lost")
+          log.error({ suite: name, code, err: failure }, "the suite could not be published");
       }
       return { added: [], removed: [], failure };
     }

@@ -29,8 +29,9 @@ export class FirstOwnerStore {
     return key === undefined;
   }
 
-  /** All records, by their keys in the database. */
-  all(): readonly (readonly [string, FirstOwner])[] {
+  /** All records, by their keys in the database, with all changes that were made before. */
+  async all(): Promise<readonly (readonly [string, FirstOwner])[]> {
+    await this.#owners.committed;
     return Array.from(this.#owners.getRange(), ({ key, value }) => [key, value] as const);
   }
 
