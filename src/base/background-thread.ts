@@ -10,5 +10,10 @@ const niceness = 10;
  * priority for each thread, setpriority(2); elsewhere the whole process would get it, so nothing happens there.
  */
 export function lowerThreadPriority(): void {
-  if (process.platform === "linux" && !isMainThread) setPriority(niceness);
+  if (process.platform !== "linux" || isMainThread) return;
+  try {
+    setPriority(niceness);
+  } catch {
+    // A sandbox forbids it: then all threads share the cores evenly.
+  }
 }

@@ -122,6 +122,14 @@ test("the enabled service is started with its sockets, and says that it listens 
   expect((await fetch(`http://[::1]:${port}/healthz`)).status).toBe(200);
 });
 
+test("the service may lower the priority of threads that nobody waits for", async () => {
+  const values = async () => {
+    const stats = await machine.sh(`cat /proc/$(systemctl show --value -p MainPID ${unit})/task/*/stat`);
+    return stats.split("\n").map((stat) => stat.replace(/.*\)/, "").split(" ")[17]);
+  };
+  await expect.poll(values).toContain("10");
+});
+
 test("the lines of the guide let systemd take over changed addresses", async () => {
   const dropIn = "/etc/systemd/system/tahoe-apt.socket.d/more.conf";
   const port = await freePort();
