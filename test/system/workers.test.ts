@@ -211,8 +211,11 @@ const listedSha256 = (release: Buffer, path: string): string =>
 
 /** The path of a package in the pool. */
 async function pooled({ server }: Workers, name: string): Promise<string> {
+  // Begins to read the current publication: this address may be in the middle of an earlier one.
+  await Client.once(server.port, `${suite}/InRelease`);
   const { body } = await Client.once(server.port, `${suite}/main/binary-amd64/Packages`);
   const path = new RegExp(`^Filename: (.*/${name}_.*)$`, "m").exec(body.toString())?.[1];
+  if (path === undefined) throw new Error(`no index lists ${name}`);
   return `/debian/${path}`;
 }
 
