@@ -36,7 +36,7 @@ export interface FleetOptions {
   /** The version of the program. */
   readonly version: string;
   /** Where this server listens, for people. */
-  readonly address: string;
+  readonly address: () => string;
   readonly log: Log;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -348,7 +348,8 @@ export class Fleet implements FleetOfRepository {
   }
 
   async #beat(): Promise<Heard> {
-    const { version, address } = this.#options;
+    const { version } = this.#options;
+    const address = this.#options.address();
     const isServing = this.#isServing;
     const repositories = [...this.#repositories.values()];
     const publications = this.#publications();

@@ -10,6 +10,7 @@ import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Fleet } from "../cluster/fleet.ts";
 import type { FleetStatus } from "../cluster/status.ts";
+import { isLoopback } from "../config/config-values.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { HttpError } from "../http/error-responses.ts";
 import type { Address, RunningServer } from "../http/server.ts";
@@ -128,6 +129,8 @@ class ServerStart {
   readonly #activity: ActivityLogs;
   #served: ServedConfiguration | undefined;
   #fleet: Fleet | undefined;
+  /** Where it listens, as soon as it does. */
+  #addresses: readonly Address[] | undefined;
   /** The processes that serve HTTP; undefined: this one does. */
   #workers: HttpWorkers | undefined;
 
@@ -204,7 +207,8 @@ class ServerStart {
   }
 
   async #serve(): Promise<Server> {
-    const fleet = await openFleet(this.#configuration, this.#log);
+    const addresses = (): readonly Address[] => this.#addresses ?? [this.#configuration.listen];
+    const fleet = await openFleet(this.#configuration, { addresses, log: this.#log });
     try {
       return await this.#serveIn(fleet);
     } catch (thrown) {
@@ -232,6 +236,7 @@ class ServerStart {
       },
     });
     const running = await this.#listen(served.listener);
+    this.#addresses = running.addresses;
     const url = this.#configuration.publicUrl ?? urlOf(running.address);
     this.#served = served;
     served.start(running);
@@ -320,18 +325,27 @@ class ServerStart {
 }
 
 /** @returns undefined without `[cluster]`; then nothing of the client for Valkey is loaded */
-async function openFleet(configuration: Configuration, log: Log): Promise<Fleet | undefined> {
+async function openFleet(
+  configuration: Configuration,
+  { addresses, log }: { readonly addresses: () => readonly Address[]; readonly log: Log },
+): Promise<Fleet | undefined> {
   const {
     cluster,
-    listen,
     repositories: [first],
   } = configuration;
   if (cluster === undefined || first === undefined) return undefined;
   const { Fleet: Member } = await import("../cluster/fleet.ts");
-  const isEverywhere = listen.host === "0.0.0.0" || listen.host === "::";
-  const address = authorityOf(isEverywhere ? { ...listen, host: hostname() } : listen);
+  const address = (): string => addressForOthers(addresses());
   const secret = fleetSecret(first, configuration);
   return new Member({ settings: cluster, secret, version: ownVersion(), address, log, now: systemClock });
+}
+
+/** The address by which people tell this server from others: preferably one that other machines reach. */
+function addressForOthers(addresses: readonly Address[]): string {
+  const address = addresses.find(({ host }) => !isLoopback(host)) ?? addresses[0];
+  if (address === undefined) return hostname();
+  const isEverywhere = address.host === "0.0.0.0" || address.host === "::";
+  return authorityOf(isEverywhere ? { ...address, host: hostname() } : address);
 }
 
 /** Every failure is logged, so a log can detect failures that mean a corrupt database. */

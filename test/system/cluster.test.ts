@@ -85,7 +85,7 @@ test("an operator sees the replicas, their publisher and what is wrong, and wait
     if (one === undefined || two === undefined) throw new Error("two replicas are needed");
     const status = async (...flags: readonly string[]) => {
       const command = blockOf("sh cluster-status")
-        .replace("/etc/tahoe-apt.toml", one.config)
+        .replace("/etc/tahoe-apt/tahoe-apt.toml", one.config)
         .trim()
         .split(" ")
         .slice(1);

@@ -20,15 +20,28 @@ const config = join(work, "debian/tahoe-apt.toml");
 const patienceMs = 30_000;
 let server: ServerUnderTest;
 
-/** A block of the guides, with the addresses and names of this test. */
+/** What differs without systemd, as the guide for operators says. */
+const withoutSystemd = {
+  "/etc/tahoe-apt/tahoe-apt.toml": "debian/tahoe-apt.toml",
+  "/etc/tahoe-apt/credentials": "debian",
+  "credential:": "",
+  "/var/lib/tahoe-apt": "state",
+  "systemctl restart tahoe-apt": "tahoe-apt reload --config debian/tahoe-apt.toml",
+};
+
+/** A block of the guides, with the addresses and names of this test. The packages are installed. */
 const linesOf = (fence: string, others: Readonly<Record<string, string>> = {}): string =>
   Object.entries({
+    ...withoutSystemd,
     "http://127.0.0.1:3456": inject("webapiUrl"),
     "http://127.0.0.1:8380": server.url,
     "https://apt.example.org": server.url,
     "/etc/tahoe-apt.toml": "debian/tahoe-apt.toml",
     ...others,
-  }).reduce((text, [there, here]) => text.replaceAll(there, here), blockOf(fence));
+  }).reduce(
+    (text, [there, here]) => text.replaceAll(there, here),
+    blockOf(fence).replace(/^apt-get install .*\n/m, ""),
+  );
 
 /** Runs a block as a user would. @returns both outputs @throws if a command fails */
 async function run(fence: string, others?: Readonly<Record<string, string>>): Promise<string> {
@@ -123,15 +136,15 @@ test("packages are listed, promoted, removed and pruned", async () => {
 test("a signing key is replaced, and its expiry extended", async () => {
   await run("sh new-key");
   expect(statSync(join(work, "debian/new.asc")).mode & 0o777).toBe(0o600);
-  configure(blockOf("toml two-keys"));
+  configure(linesOf("toml two-keys"));
   expect((await run("sh take-over-keys")).match(/^pub /gm)).toHaveLength(2);
   await run("sh extend-key");
   expect(await (await fetch(`${server.url}/debian/key.asc`)).text()).toContain("BEGIN PGP");
 });
 
 test("a webhook's secret is made, and the receiver of the guide accepts what the server sends", async () => {
-  await run("sh hook-secret", { "/etc/tahoe-apt/credentials/": "" });
-  const secret = readFileSync(join(work, "hook.secret"), "utf8").trim();
+  await run("sh hook-secret");
+  const secret = readFileSync(join(work, "debian/hook.secret"), "utf8").trim();
   const port = await freePort();
   // Beside the modules of the project.
   const directory = mkdtempSync(join(projectRoot, ".tahoe-apt/receiver-"));
@@ -146,11 +159,8 @@ test("a webhook's secret is made, and the receiver of the guide accepts what the
     receiver.kill();
     rmSync(directory, { recursive: true });
   });
-  const table = blockOf("toml webhook")
-    .replace("https://ci.example.org/hooks/apt", `http://127.0.0.1:${port}/`)
-    .replace("credential:hook.secret", "../hook.secret");
-  configure(`\n${table}`);
-  await outputOf(["reload", "--config", config]);
+  configure(`\n${linesOf("toml webhook", { "https://ci.example.org/hooks/apt": `http://127.0.0.1:${port}/` })}`);
+  expect(await run("sh hook-restart")).toContain("debian/tahoe-apt.toml is valid\n");
   await put("3.0-1");
   await vi.waitFor(() => expect(printed).toMatch(/^sid [\s\S]*\] \[\]$/m), patienceMs);
   // Beside 2.0-1: it is added, and has the keys of the example.
@@ -164,8 +174,8 @@ test("a webhook's secret is made, and the receiver of the guide accepts what the
 // Last, because then every other request needs the password.
 test("a repository becomes private, and its reader adds it to APT as the guide says", async () => {
   await run("sh reader-password");
-  configure(`\n${blockOf("toml reader")}`);
-  expect(await run("sh reader-reload")).toMatch(/^401$/m);
+  configure(`\n${linesOf("toml reader")}`);
+  expect(await run("sh reader-restart")).toMatch(/^401$/m);
   const password = readFileSync(join(work, "debian/bob.password"), "utf8").trim();
   const apt = new AptRoot({ source: "" });
   onTestFinished(() => apt.close());
