@@ -1,6 +1,5 @@
 // Starts and stops a server: the one place that connects storage, publishing, metrics and HTTP by a configuration.
 import type { RequestListener } from "node:http";
-import { hostname } from "node:os";
 import { onAbort } from "../base/abort.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
@@ -10,7 +9,6 @@ import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Fleet } from "../cluster/fleet.ts";
 import type { FleetStatus } from "../cluster/status.ts";
-import { isLoopback } from "../config/config-values.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { HttpError } from "../http/error-responses.ts";
 import type { Address, RunningServer } from "../http/server.ts";
@@ -19,6 +17,7 @@ import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { ActivityLogs } from "../web/activity/activity-logs.ts";
 import { IndexThread } from "../web/search/index-thread.ts";
+import { addressForOthers, authorityOf } from "./addresses.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
 import { fleetSecret } from "./fleet-secret.ts";
@@ -340,14 +339,6 @@ async function openFleet(
   return new Member({ settings: cluster, secret, version: ownVersion(), address, log, now: systemClock });
 }
 
-/** The address by which people tell this server from others: preferably one that other machines reach. */
-function addressForOthers(addresses: readonly Address[]): string {
-  const address = addresses.find(({ host }) => !isLoopback(host)) ?? addresses[0];
-  if (address === undefined) return hostname();
-  const isEverywhere = address.host === "0.0.0.0" || address.host === "::";
-  return authorityOf(isEverywhere ? { ...address, host: hostname() } : address);
-}
-
 /** Every failure is logged, so a log can detect failures that mean a corrupt database. */
 function detectingCorruption(log: Log, corruption: AbortController): Log {
   return {
@@ -364,5 +355,3 @@ function detectingCorruption(log: Log, corruption: AbortController): Log {
 function urlOf({ host, port }: Address): string {
   return `http://${host === "0.0.0.0" || host === "::" ? `localhost:${port}` : authorityOf({ host, port })}`;
 }
-
-const authorityOf = ({ host, port }: Address): string => `${host.includes(":") ? `[${host}]` : host}:${port}`;

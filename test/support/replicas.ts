@@ -36,7 +36,14 @@ export class ReplicaUnderTest {
   constructor(valkey: Reachable, options: ReplicaOptions = {}) {
     const log = options.log ?? silentLog;
     const secret = new Secret(options.secret ?? "a secret");
-    this.fleet = new Fleet({ settings: valkey.settings(), secret, version: "1", address: () => "here", log, now: Date.now });
+    this.fleet = new Fleet({
+      settings: valkey.settings(),
+      secret,
+      version: "1",
+      address: () => "here",
+      log,
+      now: Date.now,
+    });
     this.replicated = this.fleet.repository({
       name,
       secret,
