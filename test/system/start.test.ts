@@ -1,6 +1,6 @@
 // `npm start`: its services, its output, the guides, and the state after its end, with the real tools.
 import { execFile } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -10,6 +10,7 @@ import { AptRoot } from "../support/apt.ts";
 import { CommandLine } from "../support/command-line.ts";
 import { blockOf } from "../support/documents.ts";
 import { projectRoot } from "../support/project-files.ts";
+import { freePort } from "../support/server.ts";
 
 const setUpPatienceMs = 240_000;
 const addressInGuides = "http://127.0.0.1:8380";
@@ -50,6 +51,9 @@ const capsOf = (): readonly string[] =>
   readdirSync(local("caps")).map((name) => readFileSync(local("caps", name), "utf8").trim().replace(/^.* /, ""));
 
 beforeAll(async () => {
+  // As an earlier start has chosen: another test may be about to use the usual address.
+  mkdirSync(local());
+  writeFileSync(local("listen"), `127.0.0.1:${await freePort()}\n`);
   await start();
 }, setUpPatienceMs);
 
