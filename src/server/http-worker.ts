@@ -26,7 +26,7 @@ import { openLog } from "./server-log.ts";
 import { isCorruption } from "./sound-database.ts";
 import { databaseIn, socketPathIn } from "./state-directory.ts";
 import type { MessageFromWorker, MessageToWorker, WorkerListening, WorkerSettings } from "./worker-messages.ts";
-import { forwardingSocketName, reportMs } from "./worker-messages.ts";
+import { forwardingSocketName, newerOf, reportMs } from "./worker-messages.ts";
 
 /** How long the answer of the others about clients is awaited: the server waits less for one that hangs. */
 const answerTimeoutMs = 2000;
@@ -74,19 +74,14 @@ class SessionsOfOthers implements SharedSessions {
     const finish = (sessions: readonly (SharedSession | null)[]): void => {
       clearTimeout(timeout);
       this.#unanswered.delete(id);
-      for (const [index, { key, resolve }] of asked.entries()) resolve(newer(this.#own(key), sessions[index]));
+      for (const [index, { key, resolve }] of asked.entries())
+        resolve(newerOf(this.#own(key), sessions[index]) ?? undefined);
     };
     const timeout = setTimeout(() => finish([]), answerTimeoutMs);
     this.#unanswered.set(id, finish);
     void tell({ kind: "ask-sessions", id, keys: asked.map(({ key }) => key) });
   }
 }
-
-/** The one that began later. All processes have the same clock. */
-const newer = (one: SharedSession | undefined, other: SharedSession | null | undefined): SharedSession | undefined =>
-  one !== undefined && (other === null || other === undefined || one.beganMs >= other.beganMs)
-    ? one
-    : (other ?? undefined);
 
 class HttpWorker {
   readonly #log: ServerLog;

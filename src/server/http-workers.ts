@@ -30,7 +30,7 @@ import type {
   WorkerReport,
   WorkerSettings,
 } from "./worker-messages.ts";
-import { forwardingSocketName, reportMs } from "./worker-messages.ts";
+import { forwardingSocketName, newerOf, reportMs } from "./worker-messages.ts";
 
 /** Between the end of a process and the start of the next one; the failures of a process that lived longer are forgotten. */
 const restartDelays = { firstDelayMs: 100, maxDelayMs: 30_000 };
@@ -277,11 +277,8 @@ export class HttpWorkers implements RunningServer {
   #learn(from: WorkerProcess, number: number, sessions: readonly (SharedSession | null)[]): void {
     const question = this.#questions.get(number);
     if (question === undefined || !question.waitingFor.delete(from)) return;
-    for (const [index, session] of sessions.entries()) {
-      const known = question.latest[index];
-      if (session !== null && (known === null || known === undefined || session.beganMs > known.beganMs))
-        question.latest[index] = session;
-    }
+    for (const [index, session] of sessions.entries())
+      question.latest[index] = newerOf(question.latest[index], session);
     if (question.waitingFor.size === 0) question.finish();
   }
 

@@ -35,6 +35,15 @@ export interface WorkerListening {
 /** The sessions of clients, in the order of the keys in the question; null for those that are unknown. */
 type Sessions = readonly (SharedSession | null)[];
 
+/** The session that began later, the first one if none did. All processes have the same clock. */
+export function newerOf(
+  one: SharedSession | null | undefined,
+  other: SharedSession | null | undefined,
+): SharedSession | null {
+  if (!one || !other) return one ?? other ?? null;
+  return other.beganMs > one.beganMs ? other : one;
+}
+
 export type MessageToWorker =
   | { readonly kind: "start"; readonly settings: WorkerSettings; readonly listening: WorkerListening }
   | { readonly kind: "configure"; readonly settings: WorkerSettings }
