@@ -17,7 +17,7 @@ import type { Metrics } from "../observe/metrics.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { ActivityLogs } from "../web/activity/activity-logs.ts";
 import { IndexThread } from "../web/search/index-thread.ts";
-import { addressForOthers, authorityOf } from "./addresses.ts";
+import { addressForOthers, authorityOf, urlOf } from "./addresses.ts";
 import type { ControlledRepository } from "./control-commands.ts";
 import { answerFor } from "./control-commands.ts";
 import { fleetSecret } from "./fleet-secret.ts";
@@ -352,6 +352,3 @@ function detectingCorruption(log: Log, corruption: AbortController): Log {
 }
 
 /** The URL for people on this machine. An address that means "all interfaces" cannot be connected to. */
-function urlOf({ host, port }: Address): string {
-  return `http://${host === "0.0.0.0" || host === "::" ? `localhost:${port}` : authorityOf({ host, port })}`;
-}
