@@ -1,7 +1,5 @@
 // Connects the repositories of one tree with what the fleet knows of its files, so that each file is read once.
-import { endsWithin } from "../base/ends-within.ts";
 import type { Secret } from "../base/secret.ts";
-import { withResolvers } from "../base/with-resolvers.ts";
 import type { SharedInspections, UntrustedMark } from "../catalog/shared-inspections.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import { InspectionSweep } from "./inspection-sweep.ts";
@@ -65,11 +63,7 @@ export class ReadOnce {
    * connection to Valkey.
    */
   async start(): Promise<void> {
-    const { promise: connected, resolve } = withResolvers<void>();
-    const removeListener = this.#valkey.onReady(resolve);
-    const isConnected = await endsWithin(connected, maxWaitMs);
-    removeListener();
-    if (!isConnected) return;
+    if (!(await this.#valkey.isConnectedWithin(maxWaitMs))) return;
     await this.#take(await this.#marks.all().catch(() => []));
   }
 

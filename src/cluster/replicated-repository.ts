@@ -1,5 +1,4 @@
 // One configured repository in a fleet: its lease, its publications under all their names, and its pings.
-import { setTimeout as sleep } from "node:timers/promises";
 import { endsWithin } from "../base/ends-within.ts";
 import { codeOf, errorOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -54,7 +53,6 @@ const keysIn = (settings: Readonly<Record<string, string>>): readonly string[] =
 
 /** How long a start waits for the connection to Valkey, in ms. */
 const connectionPatienceMs = 3000;
-const connectionPollMs = 10;
 
 /** How long a start waits for the first owners of names, in ms. */
 const ownersPatienceMs = 15_000;
@@ -182,17 +180,10 @@ export class ReplicatedRepository {
    * Valkey: then this replica decides by itself.
    */
   async prepare(): Promise<void> {
-    if (await this.#connected()) await endsWithin(this.#takeOwners(), ownersPatienceMs);
+    if (await this.#options.valkey.isConnectedWithin(connectionPatienceMs))
+      await endsWithin(this.#takeOwners(), ownersPatienceMs);
     this.#isPrepared = true;
     for (const { firstOwners } of this.#publications.values()) firstOwners?.notePrepared();
-  }
-
-  /** @returns whether there is a connection to Valkey, now or within a moment */
-  async #connected(): Promise<boolean> {
-    const { valkey } = this.#options;
-    for (const begunMs = performance.now(); !valkey.isConnected; await sleep(connectionPollMs))
-      if (performance.now() - begunMs > connectionPatienceMs) return false;
-    return true;
   }
 
   /**

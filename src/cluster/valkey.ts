@@ -3,8 +3,10 @@
 import { randomUUID } from "node:crypto";
 import type { CommonRedisOptions, RedisCommander } from "ioredis";
 import { Cluster, Redis } from "ioredis";
+import { endsWithin } from "../base/ends-within.ts";
 import { messageOf, RepoError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { withResolvers } from "../base/with-resolvers.ts";
 import type { ValkeySettings } from "./valkey-settings.ts";
 import { addressOf } from "./valkey-settings.ts";
 
@@ -100,6 +102,17 @@ export class Valkey {
     this.#readyListeners.add(listener);
     if (this.isConnected) listener();
     return () => void this.#readyListeners.delete(listener);
+  }
+
+  /** @returns whether there is a connection, now or within a time */
+  async isConnectedWithin(ms: number): Promise<boolean> {
+    const { promise: connected, resolve } = withResolvers<void>();
+    const removeListener = this.onReady(resolve);
+    try {
+      return await endsWithin(connected, ms);
+    } finally {
+      removeListener();
+    }
   }
 
   /** Receives the messages of a channel, also after the connection was lost and made again; those meanwhile are lost. */
