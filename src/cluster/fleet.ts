@@ -206,8 +206,7 @@ export class Fleet implements FleetOfRepository {
   async caughtUp(): Promise<void> {
     if (!this.valkey.isConnected) return;
     // An earlier answer may be from before the repository was added.
-    const synced = this.#beatAfterNow().then((heard) => this.#sync(heard));
-    await endsWithin(synced, maxCatchUpMs);
+    await endsWithin(this.#compare(), maxCatchUpMs);
   }
 
   /** As `caughtUp`, for the publications before, which clients of the others may still be reading. */
@@ -271,7 +270,7 @@ export class Fleet implements FleetOfRepository {
     if (this.#wasPaused) return await this.#settleAfterPause();
     if (!this.#isReachable || !this.valkey.isConnected) return false;
     try {
-      await this.#sync(await this.#beatAfterNow());
+      await this.#compare();
       return true;
     } catch {
       return false;
@@ -300,7 +299,7 @@ export class Fleet implements FleetOfRepository {
   async #tryToSettle(): Promise<boolean> {
     for (const begunMs = performance.now(); performance.now() - begunMs < afterPauseMs; await sleep(retryMs)) {
       try {
-        await this.#sync(await this.#beatAfterNow());
+        await this.#compare();
         return true;
       } catch (thrown) {
         if (thrown instanceof UnusableContent) break;
@@ -470,6 +469,11 @@ export class Fleet implements FleetOfRepository {
       .finally(() => {
         this.#isExchanging = false;
       });
+  }
+
+  /** Takes over what is current now. @throws ValkeyUnavailable, StateUnwritable */
+  async #compare(): Promise<void> {
+    await this.#sync(await this.#beatAfterNow());
   }
 
   /** @throws ValkeyUnavailable, StateUnwritable */

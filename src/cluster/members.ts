@@ -5,7 +5,7 @@ import type { StateName } from "../base/names.ts";
 import type { CurrentState, UnknownState } from "./current.ts";
 import { orderOf, parseOrdered } from "./current.ts";
 import { parsedJson } from "./parsed-json.ts";
-import { beatScript, parted, releaseScript } from "./scripts.ts";
+import { beatScript, keys, parted, releaseScript } from "./scripts.ts";
 import type { Valkey } from "./valkey.ts";
 
 /** How often a member tells that it is alive, in ms. */
@@ -90,7 +90,7 @@ export async function beat(valkey: Valkey, { description, repositories, states }
   const { id, isServing } = description;
   const fixed = [valkey.prefix, id, JSON.stringify(description), isServing ? "1" : "0", aliveMs, leaseMs, settleMs];
   const raw = await valkey.run((redis) =>
-    redis.eval(beatScript, 1, `${valkey.prefix}epoch`, ...fixed, repositories.size, ...wanted, ...states),
+    redis.eval(beatScript, 1, valkey.prefix + keys.epoch, ...fixed, repositories.size, ...wanted, ...states),
   );
   const [nowMs, epoch, members, leases, current] = reply.parse(raw);
   return {
@@ -111,7 +111,7 @@ export async function beat(valkey: Valkey, { description, repositories, states }
 /** Gives leases back. @throws ValkeyUnavailable */
 export async function release(valkey: Valkey, id: string, repositories: readonly string[]): Promise<void> {
   if (repositories.length === 0) return;
-  const key = `${valkey.prefix}epoch`;
+  const key = valkey.prefix + keys.epoch;
   await valkey.run((redis) => redis.eval(releaseScript, 1, key, valkey.prefix, id, ...repositories));
 }
 
