@@ -214,14 +214,14 @@ function forwarding({ forward }: ForwardingAppOptions): AnswerOther {
 function handlerOf(options: AppOptions | ForwardingAppOptions, memory: ClientMemory): RequestListener {
   const limits = { ...defaultHttpLimits, ...options.limits };
   const { log, behindProxy = false, unexpected, errorPage } = options;
-  const readers = "forward" in options ? undefined : options.readers;
+  const isForwarding = "forward" in options;
+  const readers = isForwarding ? undefined : options.readers;
   memory.configure(limits, behindProxy);
   const accessLog = options.accessLog === undefined ? undefined : new AccessLog(options.accessLog, behindProxy);
   const contextOptions = { clock: options.clock, observer: options.observer, behindProxy, accessLog };
   const { sessions, failedLogins: failures } = memory;
   const basicAuth = new BasicAuth(readers ?? new Map(), limits, { behindProxy, log, failures });
   const repositories: ReadonlyMap<string, RepositoryFiles> = options.repositories;
-  const isForwarding = "forward" in options;
   const answerOther = isForwarding ? forwarding(options) : routesOf(options, memory, limits, basicAuth);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
