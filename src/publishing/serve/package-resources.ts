@@ -1,7 +1,7 @@
 // Serves packages as resources through the verifying cache: those of publications and those at their path in the tree.
 import { lastName } from "../../base/names.ts";
 import type { CatalogFile } from "../../catalog/files/catalog-file.ts";
-import type { ByteRange, FileRef, Tree } from "../../storage/tree.ts";
+import type { ByteRange, Tree } from "../../storage/tree.ts";
 import { ContentGone, StorageUnavailable } from "../../storage/tree.ts";
 import type { Resource } from "../resource.ts";
 import { contentTypeOf } from "../resource.ts";
@@ -12,10 +12,10 @@ import type { PackageCache } from "./package-cache.ts";
 /** Finds packages of one repository, and reports bytes that differ from the expected ones. */
 export class PackageResources {
   readonly #pool: PackagePool;
-  readonly #tree: Tree;
+  readonly #open: Tree["open"];
+  readonly #openPooled: Tree["open"];
   readonly #audit: ClaimAudit;
   readonly #cache: PackageCache;
-  readonly #hasReplicas: boolean;
 
   constructor(options: {
     readonly pool: PackagePool;
@@ -26,17 +26,17 @@ export class PackageResources {
     readonly hasReplicas: boolean;
   }) {
     this.#pool = options.pool;
-    this.#tree = options.tree;
+    const { tree } = options;
+    this.#open = tree.open.bind(tree);
+    this.#openPooled = options.hasReplicas ? (...file) => openOrElsewhere(tree, ...file) : this.#open;
     this.#audit = options.audit;
     this.#cache = options.cache;
-    this.#hasReplicas = options.hasReplicas;
   }
 
   /** @param path `pool/SHA256/…/…` */
   pooled(path: string): Resource | undefined {
     const file = this.#pool.find(path);
-    const open = this.#hasReplicas ? this.#openOrElsewhere.bind(this) : this.#tree.open.bind(this.#tree);
-    return file && this.#resource(file, "immutable", open);
+    return file && this.#resource(file, "immutable", this.#openPooled);
   }
 
   /** A package file under its path in the tree, where other bytes may be tomorrow. */
@@ -46,19 +46,7 @@ export class PackageResources {
     const { sizeBytes } = finding;
     const lastModifiedSeconds = Math.floor(entry.relinkedAtMs / 1000);
     const file = { path, content: entry.content, sizeBytes, sha256, lastModifiedSeconds };
-    return this.#resource(file, "revalidate", this.#tree.open.bind(this.#tree));
-  }
-
-  /** Opens a file. If it is gone here, the error lets a load balancer ask another replica. */
-  async *#openOrElsewhere(file: FileRef, range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array> {
-    try {
-      yield* this.#tree.open(file, range, signal);
-    } catch (thrown) {
-      if (!(thrown instanceof ContentGone)) throw thrown;
-      throw new StorageUnavailable(file.path, "it was deleted, and only other replicas may have kept it", {
-        transient: false,
-      });
-    }
+    return this.#resource(file, "revalidate", this.#open);
   }
 
   #resource(file: PooledFile, caching: Resource["caching"], open: Tree["open"]): Resource {
@@ -70,6 +58,18 @@ export class PackageResources {
     };
     const expected = { sha256, sizeBytes, source, mismatched, cached };
     return packageResource(file, caching, (...range) => this.#cache.read(expected, ...range));
+  }
+}
+
+/** Opens a file. If it is gone here, the error lets a load balancer ask another replica. */
+async function* openOrElsewhere(tree: Tree, ...file: Parameters<Tree["open"]>): AsyncIterable<Uint8Array> {
+  try {
+    yield* tree.open(...file);
+  } catch (thrown) {
+    if (!(thrown instanceof ContentGone)) throw thrown;
+    throw new StorageUnavailable(file[0].path, "it was deleted, and only other replicas may have kept it", {
+      transient: false,
+    });
   }
 }
 
