@@ -55,6 +55,8 @@ export interface ReplicatedPublicationsOptions {
   readonly sealing: Sealing;
   readonly stateName: StateName;
   readonly lease: HeldLease;
+  /** Whether this replica has learned what the tree does not tell. */
+  readonly isPrepared: () => boolean;
   readonly fleet: FleetOfPublications;
   readonly log: Log;
 }
@@ -129,7 +131,7 @@ export class ReplicatedPublications implements Replicas {
 
   /** Connects the repository. Nothing is announced or taken over before. */
   attach(repository: Repository): void {
-    const { valkey, sealing, stateName, fleet } = this.#options;
+    const { valkey, sealing, stateName, isPrepared, fleet } = this.#options;
     this.#repository = repository;
     this.#publications = new SharedPublications({ valkey, sealing, stateName, store: repository.store });
     const snapshots = new ReplicatedSnapshots({
@@ -145,7 +147,14 @@ export class ReplicatedPublications implements Replicas {
     this.snapshots = snapshots;
     const { firstOwners } = repository;
     const isPublisher = () => this.isPublisher;
-    this.firstOwners = new SharedFirstOwners({ valkey, sealing, stateName, store: firstOwners, isPublisher });
+    this.firstOwners = new SharedFirstOwners({
+      valkey,
+      sealing,
+      stateName,
+      store: firstOwners,
+      isPublisher,
+      isPrepared,
+    });
     repository.shareSnapshots(snapshots);
   }
 

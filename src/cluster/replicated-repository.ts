@@ -155,6 +155,7 @@ export class ReplicatedRepository {
       sealing: this.sealing,
       stateName,
       lease: this.#lease,
+      isPrepared: () => this.#isPrepared,
       fleet,
       log,
     });
@@ -183,7 +184,6 @@ export class ReplicatedRepository {
     if (await this.#options.valkey.isConnectedWithin(connectionPatienceMs))
       await endsWithin(this.#takeOwners(), ownersPatienceMs);
     this.#isPrepared = true;
-    for (const { firstOwners } of this.#publications.values()) firstOwners?.notePrepared();
   }
 
   /**

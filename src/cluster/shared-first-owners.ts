@@ -16,6 +16,8 @@ interface SharedFirstOwnersOptions {
   readonly stateName: StateName;
   readonly store: FirstOwnerStore;
   readonly isPublisher: () => boolean;
+  /** Whether this replica has learned what others know. */
+  readonly isPrepared: () => boolean;
 }
 
 /** How many owners are sent at once. */
@@ -30,7 +32,6 @@ export class SharedFirstOwners {
   readonly #hash: string;
   /** Everything that writes to Valkey. */
   readonly #queue = new SerialQueue();
-  #isPrepared = false;
 
   constructor(options: SharedFirstOwnersOptions) {
     const { valkey, stateName, store, isPublisher } = options;
@@ -65,18 +66,13 @@ export class SharedFirstOwners {
     return this.#options.store.isEmpty();
   }
 
-  /** To be called when this replica has learned what others know. */
-  notePrepared(): void {
-    this.#isPrepared = true;
-  }
-
   /**
    * Stores all owners. Those of the publisher count; another replica stores its own if there are none.
    * @throws ValkeyUnavailable
    */
   async offer(): Promise<void> {
-    const { valkey, isPublisher } = this.#options;
-    if (!this.#isPrepared) return;
+    const { valkey, isPublisher, isPrepared } = this.#options;
+    if (!isPrepared()) return;
     await this.#queue.run(async () => {
       if (isPublisher() || (await valkey.run((redis) => redis.hexists(this.#hash, complete))) === 0)
         await this.#offer();
