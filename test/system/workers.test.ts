@@ -27,6 +27,7 @@ import { AptRoot } from "../support/apt.ts";
 import { runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
 import { blockOf } from "../support/documents.ts";
+import { killed } from "../support/killed.ts";
 import { slowDownload, underLoad } from "../support/load.ts";
 import { projectRoot } from "../support/project-files.ts";
 import { freePort, ServerUnderTest } from "../support/server.ts";
@@ -464,7 +465,7 @@ test("several sockets of a service manager are served by the workers", async () 
   const command = [process.execPath, join(projectRoot, "dist/cli.js"), "serve", "--config", config];
   const args = ["-c", withSockets, ...ports.map(String), ...command, "--state", join(work, "other-state")];
   const child = spawn("/usr/bin/python3", args, { stdio: "ignore" });
-  onTestFinished(() => void child.kill("SIGKILL"));
+  onTestFinished(() => killed(child));
   const ended = once(child, "exit");
   const statusAt = (port: number) => Client.once(port, "/healthz").then(({ status }) => status, String);
   for (const port of ports) await expect.poll(() => statusAt(port), { timeout: 20_000 }).toBe(200);
