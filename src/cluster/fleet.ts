@@ -93,10 +93,10 @@ export class Fleet implements FleetOfRepository {
   #isRetired = false;
   #beating: Promise<Heard> | undefined;
   #nextBeat: Promise<Heard> | undefined;
-  #isCatchingUp = false;
+  #catchingUp: Promise<void> | undefined;
   /** When past publications are exchanged again, by `performance.now()`. */
   #pastDueMs = 0;
-  #isExchanging = false;
+  #exchanging: Promise<unknown> | undefined;
   #waitingForHeard: ((heard: Heard) => void)[] = [];
   /** When this process was seen to run, by `performance.now()`. */
   #ranMs = performance.now();
@@ -230,6 +230,8 @@ export class Fleet implements FleetOfRepository {
       .run((redis) => redis.del(`${prefix}alive:${this.id}`, `${prefix}member:${this.id}`))
       .catch(() => undefined);
     this.valkey.close();
+    // Without Valkey it fails soon. The database is closed next, and must not be read any more.
+    await Promise.all([this.#catchingUp, this.#exchanging, ...this.#publications().map((each) => each.idle())]);
   }
 
   /** Why clients should use other replicas, as a text for people; undefined if this one serves what they serve. */
@@ -385,10 +387,8 @@ export class Fleet implements FleetOfRepository {
     this.#heard = heard;
     for (const repository of this.#repositories.values()) repository.note(heard);
     for (const resolve of this.#waitingForHeard.splice(0)) resolve(heard);
-    if (this.#isCatchingUp) return;
-    this.#isCatchingUp = true;
-    void this.#catchUp(heard, toldServing).finally(() => {
-      this.#isCatchingUp = false;
+    this.#catchingUp ??= this.#catchUp(heard, toldServing).finally(() => {
+      this.#catchingUp = undefined;
     });
   }
 
@@ -447,13 +447,12 @@ export class Fleet implements FleetOfRepository {
 
   /** Exchanges past publications with the fleet, in the background. */
   #exchangePast(): void {
-    if (this.#isExchanging) return;
-    this.#isExchanging = true;
+    if (this.#exchanging !== undefined) return;
     this.#pastDueMs = performance.now() + pastMs;
     const exchange = async (): Promise<void> => {
       for (const each of this.#publications()) await each.exchangePast();
     };
-    exchange()
+    this.#exchanging = exchange()
       .then(
         () => this.#failures.succeeded("past"),
         (thrown: unknown) => {
@@ -467,7 +466,7 @@ export class Fleet implements FleetOfRepository {
         },
       )
       .finally(() => {
-        this.#isExchanging = false;
+        this.#exchanging = undefined;
       });
   }
 

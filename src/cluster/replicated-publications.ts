@@ -173,6 +173,11 @@ export class ReplicatedPublications implements Replicas {
     return fleet.settle().then((isSettled) => isSettled || (this.#doubts.size === 0 && !fleet.mayBeLeftBehind));
   }
 
+  /** Resolves when nothing is taken over or offered. */
+  async idle(): Promise<void> {
+    await Promise.all([this.#queue.idle(), this.snapshots?.idle()]);
+  }
+
   async announce(manifest: Manifest, servedMs: number, serve: () => Promise<void>): Promise<void> {
     const publications = this.#publications;
     if (publications === undefined || !this.isPublisher) throw new LeaseLost("another replica publishes now");

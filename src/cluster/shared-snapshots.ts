@@ -81,6 +81,11 @@ export class ReplicatedSnapshots implements SharedSnapshots {
     await this.#queue.run(() => this.#follow());
   }
 
+  /** Resolves when no command is being followed. */
+  async idle(): Promise<void> {
+    await this.#queue.idle();
+  }
+
   /** The publications of a suite that pins and rollbacks hold. */
   heldIds(suite: Suite): ReadonlySet<string> {
     const held = this.#known.all().filter(({ command: about }) => about.suite === suite);

@@ -20,7 +20,7 @@ import type { Repository } from "../publishing/live/repository.ts";
 import type { DescribedSnapshot } from "../publishing/live/snapshot-control.ts";
 import { SnapshotControl } from "../publishing/live/snapshot-control.ts";
 import { PublicationStore } from "../publishing/store/publication-store.ts";
-import { openStateDatabase } from "../publishing/store/state-database.ts";
+import { closeStateDatabase, openStateDatabase } from "../publishing/store/state-database.ts";
 import type { ReloadOptions, ReloadOutcome } from "./reload-outcome.ts";
 import { databaseIn, repositoryDirectoryIn } from "./state-directory.ts";
 import type { Answer } from "./state-lock.ts";
@@ -278,7 +278,7 @@ async function executeOnState(
     } catch (thrown) {
       throw thrown instanceof ChoiceNeeded ? new ConfigurationError([thrown.message]) : thrown;
     } finally {
-      await root.close();
+      await closeStateDatabase(root);
     }
   } finally {
     await unlock();

@@ -11,7 +11,7 @@ import { parseTomlText } from "../config/config-values.ts";
 import { filesNamedIn, stateDirectoryOf } from "../config/named-files.ts";
 import { minDateLagSeconds } from "../publishing/build/release-date.ts";
 import { isLastingDatabase, storeRecords } from "../publishing/store/lasting-records.ts";
-import { openStateDatabase } from "../publishing/store/state-database.ts";
+import { closeStateDatabase, openStateDatabase } from "../publishing/store/state-database.ts";
 import type { BackupMember, BackupOrigin, VerifiedBackup } from "./backup-archive.ts";
 import { BadBackup, verifyBackup } from "./backup-archive.ts";
 import { FileOwners } from "./file-owners.ts";
@@ -172,7 +172,7 @@ class Restore {
         pins += found.filter(({ database }) => database.endsWith("/pins")).length;
       }
     } finally {
-      await root.close();
+      await closeStateDatabase(root);
     }
     const owner = formerOwner?.uid === 0 && origin !== undefined ? this.#owners.numbersOf(origin) : formerOwner;
     // The directory itself comes last: from then on its user can change what is in it.

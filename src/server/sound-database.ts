@@ -10,7 +10,7 @@ import { z } from "zod";
 import type { ErrorCode } from "../base/error-codes.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { openStateDatabase } from "../publishing/store/state-database.ts";
+import { closeStateDatabase, openStateDatabase } from "../publishing/store/state-database.ts";
 import { databaseIn } from "./state-directory.ts";
 
 /** A file beside the database that exists while it is open, and afterwards if it was not closed. */
@@ -56,7 +56,7 @@ export async function openSoundDatabase(stateDirectory: string, log: Log): Promi
     root,
     async close(isCorrupt) {
       if (isCorrupt) await writeFile(mark, foundCorrupt).catch(() => undefined);
-      await root.close();
+      await closeStateDatabase(root);
       if (!isCorrupt) await rm(mark, { force: true });
     },
   };

@@ -10,7 +10,7 @@ import { silentLog } from "../base/log.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
 import type { LastingRecord } from "../publishing/store/lasting-records.ts";
 import { isBinaryDatabase, LastingRecords } from "../publishing/store/lasting-records.ts";
-import { openStateDatabase } from "../publishing/store/state-database.ts";
+import { closeStateDatabase, openStateDatabase } from "../publishing/store/state-database.ts";
 import { databaseIn } from "./state-directory.ts";
 import { claimStateForCommand, openAnswer } from "./state-lock.ts";
 import { checkState } from "./state-version.ts";
@@ -108,7 +108,7 @@ async function* itemsOfStopped(directory: string): AsyncIterable<StateItem> {
         records.close();
       }
     } finally {
-      await root.close();
+      await closeStateDatabase(root);
     }
   } finally {
     await unlock();

@@ -1,5 +1,5 @@
 // Replicas of one folder in this process, which share a real Valkey.
-import { expect, onTestFinished, vi } from "vitest";
+import { expect, vi } from "vitest";
 import type { Log } from "../../src/base/log.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { parseRepositoryName, parseSuite, parseTreePath, rootPath } from "../../src/base/names.ts";
@@ -52,10 +52,10 @@ export class ReplicaUnderTest {
       onPublisher: () => undefined,
     });
     const replicas = this.replicated.publicationsOf(name);
-    onTestFinished(async () => await this.fleet.close());
     this.served = new ServedFolder({
       ...options,
       replicas,
+      stopped: async () => await this.fleet.close(),
       wrap: unlistedWhile(() => this.isCutFromTree),
     });
     replicas.attach(this.served.repository);
@@ -71,8 +71,8 @@ export class ReplicaUnderTest {
 
   /** Ends as by a signal. */
   async end(): Promise<void> {
+    await this.fleet.retire();
     await this.served.stop();
-    await this.fleet.close();
   }
 
   /** Loses its connection to Valkey for good, as if it was killed. */

@@ -36,7 +36,7 @@ import type { ChangelogLimits } from "../../src/publishing/serve/changelog-proce
 import { defaultChangelogLimits } from "../../src/publishing/serve/changelog-process.ts";
 import { PackageCache } from "../../src/publishing/serve/package-cache.ts";
 import type { PingOutcome } from "../../src/publishing/served-repository.ts";
-import { openStateDatabase } from "../../src/publishing/store/state-database.ts";
+import { closeStateDatabase, openStateDatabase } from "../../src/publishing/store/state-database.ts";
 import type { SuiteIdentity, SuiteSettings } from "../../src/publishing/suite-settings.ts";
 import type { Signer } from "../../src/signing/signer.ts";
 import { defaultFolderLimits, FolderTree } from "../../src/storage/folder/folder-tree.ts";
@@ -106,6 +106,8 @@ export interface ServedFolderOptions {
   readonly replicas?: Replicas;
   /** Called when the compression threads should be ready. */
   readonly woken?: () => void;
+  /** Ends what still reads the database when the repository has stopped. */
+  readonly stopped?: () => Promise<void>;
 }
 
 /** Runs the tasks in this thread; the worker thread runs the same functions. */
@@ -272,7 +274,8 @@ export class ServedFolder {
     );
     this.#close = async () => {
       await repository.stop();
-      await root.close();
+      await this.#options.stopped?.();
+      await closeStateDatabase(root);
     };
     return repository;
   }

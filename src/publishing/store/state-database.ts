@@ -14,3 +14,12 @@ const maxDatabases = 4096;
 export function openStateDatabase(path: string, { readOnly = false } = {}): RootDatabase {
   return open({ path, maxDbs: maxDatabases, noSubdir: false, readOnly });
 }
+
+/**
+ * Closes the database when everything is written. If something read while lmdb's own `close` waits for the disk, a timer
+ * of lmdb would throw, which ends the process.
+ */
+export async function closeStateDatabase(root: RootDatabase): Promise<void> {
+  await root.flushed;
+  await root.close();
+}
