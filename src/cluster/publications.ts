@@ -61,6 +61,14 @@ interface Wanted {
   readonly bytes: number;
 }
 
+/** A publication that was taken over. */
+interface TakenPublication {
+  readonly digest: string;
+  readonly manifest: Manifest;
+  /** Resolves when all of it is on disk. */
+  readonly written: Promise<void>;
+}
+
 /** How long content stays in Valkey that the publisher no longer renews, in ms. */
 const contentTtlMs = 24 * 3600 * 1000;
 /** How many keys are looked up at once. */
@@ -74,8 +82,8 @@ export class SharedPublications {
   readonly #options: SharedPublicationsOptions;
   /** The digests of segments in the store, by their ids. */
   readonly #digests = new Map<string, string>();
-  /** By suite: the last publication that was fetched, by its digest. */
-  readonly #fetched = new Map<string, string>();
+  /** By suite: the last publication that was taken over. */
+  readonly #taken = new Map<string, TakenPublication>();
   readonly #yieldNow = yieldToEventLoop();
 
   constructor(options: SharedPublicationsOptions) {
@@ -84,7 +92,7 @@ export class SharedPublications {
 
   /** Stores everything in Valkey that it lacks of a publication. @returns how others find it */
   async push(manifest: Manifest, servedMs: number): Promise<CurrentPublication> {
-    const { valkey, store } = this.#options;
+    const { store } = this.#options;
     const digests: Record<string, string> = {};
     const isStanzas = new Map<string, boolean>();
     for (const index of manifest.indices) {
@@ -95,23 +103,22 @@ export class SharedPublications {
       }
     }
     const segmentKeys = new Map(Object.entries(digests).map(([id, digest]) => [this.#segmentKey(id, digest), id]));
-    await this.#putAll(await this.#missing([...segmentKeys.keys()]), async (key) =>
-      this.#segmentValue(segmentKeys.get(key) ?? "", isStanzas),
-    );
     const blobKeys = new Map(manifest.blobs.map(({ sha256 }) => [this.#blobKey(sha256), sha256]));
-    await this.#putAll(await this.#missing([...blobKeys.keys()]), async (key) =>
-      store.blobs.read(blobKeys.get(key) ?? ""),
-    );
-    const shared: SharedManifest = { form, manifest, digests };
+    // Nobody looks for any of it before this replica tells of the publication.
+    const [current] = await Promise.all([
+      this.#putManifest({ form, manifest, digests }, servedMs),
+      this.#putMissing([...segmentKeys.keys()], (key) => this.#segmentValue(segmentKeys.get(key) ?? "", isStanzas)),
+      this.#putMissing([...blobKeys.keys()], async (key) => store.blobs.read(blobKeys.get(key) ?? "")),
+    ]);
+    return current;
+  }
+
+  async #putManifest(shared: SharedManifest, servedMs: number): Promise<CurrentPublication> {
+    const { valkey } = this.#options;
+    const { suite, id, dateSeconds } = shared.manifest;
     const text = Buffer.from(JSON.stringify(shared));
-    const current: CurrentPublication = {
-      kind: "publication",
-      suite: manifest.suite,
-      id: manifest.id,
-      dateSeconds: manifest.dateSeconds,
-      servedMs,
-      digest: hash("sha256", text, "base64url").slice(0, digestLength),
-    };
+    const digest = hash("sha256", text, "base64url").slice(0, digestLength);
+    const current: CurrentPublication = { kind: "publication", suite, id, dateSeconds, servedMs, digest };
     const key = this.#manifestKey(current);
     const value = this.#seal(key, gzipSync(text, { level: 1 }));
     await valkey.run((redis) => redis.set(valkey.prefix + key, value, "PX", contentTtlMs));
@@ -120,25 +127,47 @@ export class SharedPublications {
 
   /**
    * Stores everything here that the local store lacks of a publication in Valkey, which is then prepared.
-   * @throws ValkeyUnavailable, UnusableContent
+   * @throws ValkeyUnavailable, UnusableContent, StateUnwritable
    */
   async fetch(current: CurrentPublication): Promise<Manifest> {
+    const { manifest, written } = await this.take(current);
+    await written;
+    return manifest;
+  }
+
+  /**
+   * As `fetch`, but resolves when everything can be read here.
+   * @returns with the manifest, a promise that is resolved when all of it is on disk
+   * @throws ValkeyUnavailable, UnusableContent, StateUnwritable
+   */
+  async take(current: CurrentPublication): Promise<TakenPublication> {
     const { store } = this.#options;
-    const { suite, id } = current;
-    const known = store.prepared(suite, id);
-    if (known !== undefined && this.#fetched.get(suite) === current.digest) return known;
+    const { suite, id, digest } = current;
+    const last = this.#taken.get(suite);
+    if (last?.digest === digest && store.prepared(suite, id) !== undefined) return last;
     const key = this.#manifestKey(current);
     const [sealed] = await this.#getAll([key]);
     const { manifest, digests } = inForm(key, () => {
       const shared = JSON.parse(gunzipSync(this.#open(key, sealed)).toString()) as SharedManifest;
       return { ...shared, isExpected: shared.manifest.suite === suite && shared.manifest.id === id };
     });
-    await store.prepare(manifest, () => this.#fetchContent(manifest, digests));
-    this.#fetched.set(suite, current.digest);
-    return manifest;
+    const { written } = await store.prepare(manifest, async () => {
+      const [segments] = await Promise.all([this.#takeSegments(manifest, digests), this.#takeBlobs(manifest)]);
+      return segments;
+    });
+    const taken = { digest, manifest, written };
+    this.#taken.set(suite, taken);
+    written.catch(() => {
+      if (this.#taken.get(suite) === taken) this.#taken.delete(suite);
+    });
+    return taken;
   }
 
-  async #fetchContent(manifest: Manifest, digests: SharedManifest["digests"]): Promise<void> {
+  /** Takes over the segments that are not stored here, and the records of the packages in them. */
+  async #takeSegments(
+    manifest: Manifest,
+    digests: SharedManifest["digests"],
+  ): Promise<Pick<TakenPublication, "written">> {
     const { store } = this.#options;
     const wanted: (Wanted & { readonly id: string })[] = [];
     const seen = new Set<string>();
@@ -148,13 +177,14 @@ export class SharedPublications {
         seen.add(id);
         const digest = digests[id] ?? "";
         if (this.#digests.get(id) === undefined) await this.#yieldNow();
-        if (store.segments.sizesOf(id) !== undefined && this.#digestOf(id) === digest) continue;
+        if (store.segments.has(id) && this.#digestOf(id) === digest) continue;
         wanted.push({ key: this.#segmentKey(id, digest), id, bytes: gzBytes + unpaddedBytes });
       }
     }
+    const pooling: Promise<void>[] = [];
     for await (const batch of this.#values(wanted)) {
-      // Waiting for each would mean waiting for the disk each time.
-      const pooled: Promise<void>[] = [];
+      // This bounds memory.
+      await Promise.all(pooling.splice(0));
       await forEachConcurrent(batch, segmentsAtOnce, async ([{ key, id }, sealed]) => {
         await this.#yieldNow();
         const value = this.#open(key, sealed);
@@ -164,19 +194,24 @@ export class SharedPublications {
           return { ...segment, digest: ofBytes, isExpected: segment.sizes.id === id && ofBytes === digests[id] };
         });
         // First, because a segment that is on disk is not fetched again. The disk gets them in this order.
-        const taken = store.pool.take(pool);
-        taken.catch(() => undefined);
-        pooled.push(taken);
+        const pooled = store.pool.take(pool);
+        pooled.catch(() => undefined);
+        pooling.push(pooled);
         await store.segments.take({ sizes, kept, gz, xz });
         this.#digests.set(id, digest);
       });
-      await Promise.all(pooled);
     }
-    await store.segments.written(wanted.map(({ id }) => id));
-    const blobs = manifest.blobs
+    const writing = [...pooling, store.segments.written(wanted.map(({ id }) => id))];
+    return { written: Promise.all(writing).then(() => undefined) };
+  }
+
+  /** Takes over the files that are not stored here. */
+  async #takeBlobs({ blobs }: Manifest): Promise<void> {
+    const { store } = this.#options;
+    const wanted = blobs
       .filter(({ sha256 }) => !store.blobs.has(sha256))
       .map(({ sha256, sizeBytes }) => ({ key: this.#blobKey(sha256), sha256, bytes: sizeBytes }));
-    for await (const batch of this.#values(blobs)) {
+    for await (const batch of this.#values(wanted)) {
       await Promise.all(
         batch.map(async ([{ key, sha256 }, sealed]) => {
           const bytes = this.#open(key, sealed);
@@ -219,12 +254,12 @@ export class SharedPublications {
     return missing;
   }
 
-  /** Stores values, some megabytes at once. */
-  async #putAll(keys: readonly string[], read: (key: string) => Promise<Uint8Array>): Promise<void> {
+  /** Stores the values that Valkey does not have, some megabytes at once. */
+  async #putMissing(keys: readonly string[], read: (key: string) => Promise<Uint8Array>): Promise<void> {
     const { valkey } = this.#options;
     let sending: Promise<unknown>[] = [];
     let bytes = 0;
-    for (const key of keys) {
+    for (const key of await this.#missing(keys)) {
       const value = this.#seal(key, await read(key));
       sending.push(valkey.run((redis) => redis.set(valkey.prefix + key, value, "PX", contentTtlMs)));
       bytes += value.length;

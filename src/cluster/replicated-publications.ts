@@ -284,7 +284,7 @@ export class ReplicatedPublications implements Replicas {
   async #prepare(current: CurrentState, publisher: string): Promise<void> {
     const { valkey, fleet } = this.#options;
     if (current.kind === "publication")
-      await this.#queue.run(async () => void (await this.#publications?.fetch(current)));
+      await this.#queue.run(async () => void (await this.#publications?.take(current)));
     this.#noteDoubt(current);
     await acknowledge(valkey, { state: this.stateName, current, from: publisher }, fleet.id);
   }

@@ -150,11 +150,13 @@ export class PublicationStore {
   /**
    * Stores the content of a publication of another replica, which may become the current one at any moment. Its files
    * can be read by hash from then on. It is forgotten when the server stops, and when a later one is published.
-   * @param store stores segments, files and packages; nothing is deleted meanwhile
+   * @param store stores segments, files and packages, so that they can be read; nothing is deleted meanwhile
+   * @returns what `store` returns
    */
-  async prepare(manifest: Manifest, store: () => Promise<void>): Promise<void> {
-    await this.#contentQueue.run(store);
+  async prepare<Stored>(manifest: Manifest, store: () => Promise<Stored>): Promise<Stored> {
+    const stored = await this.#contentQueue.run(store);
     this.#prepared.set(suiteKey(manifest.suite, manifest.id), manifest);
+    return stored;
   }
 
   /**

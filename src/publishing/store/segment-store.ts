@@ -64,6 +64,10 @@ export class SegmentStore {
     return unwritten?.hasFailed === false ? unwritten.sizes : this.#sizes.get(id);
   }
 
+  has(id: string): boolean {
+    return this.#unwritten.get(id)?.hasFailed === false || this.#sizes.doesExist(id);
+  }
+
   /** @throws SegmentMissing */
   read(id: string, form: IndexForm): Uint8Array {
     const bytes = this.#unwritten.get(id)?.bytes[form] ?? this.#bytes.get(`${id}/${form}`);
