@@ -1,6 +1,7 @@
 // Pings of one repository: any replica receives them, all look at the path, and the publisher answers when the change
 // is published. A note in Valkey makes sure that a ping is not lost with the publisher.
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { abortable } from "../base/abort.ts";
@@ -48,6 +49,8 @@ class PingFailed extends RepoError {
 
 /** How long to wait for the answer until the publisher is asked again, in ms: it may be another one. */
 const repeatMs = 2000;
+/** How long after a ping the other replicas look at the tree, in ms. */
+const lookAfterMs = 1000;
 /** The maximum number of pings that wait in Valkey for each repository. */
 const maxWaiting = 5000;
 /** How many answers are kept, for a replica that asks again. */
@@ -145,7 +148,7 @@ export class ReplicatedPings {
   /** Handles a ping that some replica has received. */
   notePing(note: PingMessage): void {
     if (this.#options.isPublisher()) void this.#answer(note);
-    else this.#look(note);
+    else this.#look(note).catch(() => undefined);
   }
 
   noteAnswer({ ping, answer }: AnswerMessage): void {
@@ -180,11 +183,16 @@ export class ReplicatedPings {
     valkey.run((redis) => redis.publish(valkey.prefix + pingChannel, note)).catch(() => undefined);
   }
 
-  /** Refreshes what this replica knows of the tree. The publisher reports what is wrong. */
-  #look({ ping, path }: PingMessage): void {
+  /**
+   * Refreshes what this replica knows of the tree, when the publisher should have read and inspected what is new. The
+   * publisher reports what is wrong.
+   */
+  async #look({ ping, path }: PingMessage): Promise<void> {
     const opened = this.#opened(ping, path);
     const known = opened === undefined ? undefined : tryParseTreePath(opened);
-    if (known !== undefined) this.#repository?.ping(known, this.#stopping.signal).catch(() => undefined);
+    const { signal } = this.#stopping;
+    await sleep(lookAfterMs, undefined, { signal, ref: false });
+    if (known !== undefined) await this.#repository?.ping(known, signal);
   }
 
   async #answer(note: PingMessage): Promise<void> {
