@@ -4,6 +4,7 @@ import type { BigIntStats } from "node:fs";
 import {
   closeSync,
   constants,
+  fchmodSync,
   fstatSync,
   linkSync,
   lstatSync,
@@ -11,6 +12,7 @@ import {
   readlinkSync,
   readSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 
 /** The location of a file and its expected identity, as plain values that can be sent to a worker. */
@@ -18,10 +20,12 @@ export interface LocalFileLocation {
   /** The real path of the tree's root; files outside of it do not belong to the tree. */
   readonly root: string;
   readonly path: string;
-  /** The result of `fileIdentityOf`. */
-  readonly fileIdentity: string;
+  /** The result of `fileIdentityOf`; undefined for any regular file that has this path. */
+  readonly fileIdentity: string | undefined;
   /** Where to create a hard link, which keeps the bytes after the file is deleted; undefined for none. */
   readonly hardLinkPath: string | undefined;
+  /** Where to write the bytes that were read, readable by everyone. There must be no such file yet. */
+  readonly copyPath?: string;
 }
 
 /** A file that `readLocalFile` can read. */
@@ -29,10 +33,15 @@ export interface LocalFile {
   readonly location: LocalFileLocation;
   /** Callers report a read in a worker with it. @param seconds the duration of the read */
   onRead?(seconds: number, bytes: number): void;
+  /** Receives the bytes that a worker has read, before the result of its inspection. */
+  onContent?(content: Uint8Array): void;
 }
 
 /** The maximum size in bytes of files that are read at once. */
 export const maxLocalBytes = 2 ** 20;
+
+/** The permissions of a copy. */
+const publicMode = 0o644;
 
 /** O_PATH of open(2), which Node.js does not define: refers to an inode without opening the file. */
 export const O_PATH = 0o10_000_000;
@@ -54,10 +63,16 @@ export const isBelow = (realPath: string, root: string): boolean =>
  * @returns undefined if the file is too large, is another one or changed during the read; `Tree.open` reports the
  *   reason
  */
-export function readLocalFile({ root, path, fileIdentity, hardLinkPath }: LocalFileLocation): Uint8Array | undefined {
+export function readLocalFile({
+  root,
+  path,
+  fileIdentity: expected,
+  hardLinkPath,
+  copyPath,
+}: LocalFileLocation): Uint8Array<ArrayBuffer> | undefined {
   const opened: number[] = [];
-  const open = (name: string, flags: number): number => {
-    const descriptor = openSync(name, flags);
+  const open = (name: string, flags: number | "wx"): number => {
+    const descriptor = openSync(name, flags, publicMode);
     opened.push(descriptor);
     return descriptor;
   };
@@ -67,7 +82,8 @@ export function readLocalFile({ root, path, fileIdentity, hardLinkPath }: LocalF
     const magicLink = `/proc/self/fd/${inode}`;
     const realPath = readlinkSync(magicLink);
     const stat = statOf(inode);
-    if (!isBelow(realPath, root) || !stat.isFile() || fileIdentityOf(stat) !== fileIdentity) return undefined;
+    const fileIdentity = fileIdentityOf(stat);
+    if (!isBelow(realPath, root) || !stat.isFile() || fileIdentity !== (expected ?? fileIdentity)) return undefined;
     if (stat.size > maxLocalBytes) return undefined;
     if (hardLinkPath !== undefined) addHardLink(realPath, hardLinkPath, fileIdentity);
     // Opening the magic link opens exactly the inode that was checked.
@@ -79,7 +95,14 @@ export function readLocalFile({ root, path, fileIdentity, hardLinkPath }: LocalF
       at += bytesRead;
     }
     // If the file was written during the read, the bytes are neither the old nor the new content.
-    return fileIdentityOf(statOf(descriptor)) === fileIdentity ? bytes : undefined;
+    if (fileIdentityOf(statOf(descriptor)) !== fileIdentity) return undefined;
+    if (copyPath !== undefined) {
+      const copy = open(copyPath, "wx");
+      writeFileSync(copy, bytes);
+      // The umask may have removed permissions.
+      fchmodSync(copy, publicMode);
+    }
+    return bytes;
   } catch {
     return undefined;
   } finally {

@@ -1,10 +1,10 @@
 // A repository in a local directory. Links that lead out of it are never followed.
-import { lstat } from "node:fs/promises";
+import { lstat, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { TreePath } from "../base/names.ts";
 import { joinPath, parseTreePath, pathNames } from "../base/names.ts";
 import { FolderTree } from "../storage/folder/folder-tree.ts";
-import type { LocalFile } from "../storage/local-file.ts";
+import type { LocalFile, LocalFileLocation } from "../storage/local-file.ts";
 import type { FileEntry } from "../storage/tree.ts";
 import type { RepositoryFiles } from "./repository-files.ts";
 import { UnusableRepository } from "./unusable-repository.ts";
@@ -16,6 +16,7 @@ export class LocalDirectory implements RepositoryFiles {
   readonly address: string;
   readonly #tree: FolderTree;
   readonly #signal: AbortSignal;
+  #root: string | undefined;
 
   constructor(directory: string, signal: AbortSignal) {
     this.address = directory;
@@ -33,6 +34,12 @@ export class LocalDirectory implements RepositoryFiles {
   async localFile(path: string): Promise<LocalFile | undefined> {
     const file = await this.#fileAt(path);
     return file && this.#tree.localFile({ path: parseTreePath(path), content: file.content });
+  }
+
+  async locationOf(path: string): Promise<LocalFileLocation> {
+    this.#root ??= await realpath(this.address);
+    const root = this.#root;
+    return { root, path: join(root, parseTreePath(path)), fileIdentity: undefined, hardLinkPath: undefined };
   }
 
   /** Symbolic links, such as `stable`, are other names of suites and left out. */

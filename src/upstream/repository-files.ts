@@ -1,5 +1,5 @@
 // The files of a repository that somebody else publishes, from a URL or a local directory.
-import type { LocalFile } from "../storage/local-file.ts";
+import type { LocalFile, LocalFileLocation } from "../storage/local-file.ts";
 
 /** Paths are relative to the repository's root, with single slashes. */
 export interface RepositoryFiles {
@@ -14,6 +14,11 @@ export interface RepositoryFiles {
   open(path: string, maxBytes: number): Promise<AsyncIterable<Uint8Array> | undefined>;
   /** The same file for a worker thread that reads it itself. Only local repositories have this method. */
   localFile?(path: string): Promise<LocalFile | undefined>;
+  /**
+   * Where a worker thread finds a file. Nothing is checked yet, not even whether there is such a file: if the worker
+   * cannot read it, `open` says why. Only local repositories have this method.
+   */
+  locationOf?(path: string): Promise<LocalFileLocation>;
   /** The suites in the directory `dists`. Only local repositories have this method: HTTP has no listings. */
   suites?(): Promise<readonly string[]>;
 }

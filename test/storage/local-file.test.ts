@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -101,6 +102,42 @@ test("files that are too large or gone are left to the tree, and no descriptor s
   rmSync(join(root, "sub"), { recursive: true });
   for (let time = 0; time < 20; time++) expect(text(location)).toBeUndefined();
   expect(openDescriptors()).toBe(before);
+});
+
+test("whichever regular file is there is read if none is expected, but no link out of the tree and no pipe", () => {
+  const location = { root, path: join(root, "sub/file"), fileIdentity: undefined, hardLinkPath: undefined };
+  expect(text(location)).toBe("inside");
+  rmSync(location.path);
+  expect(text(location)).toBeUndefined();
+  symlinkSync(join(base, "outside/file"), location.path);
+  expect(text(location)).toBeUndefined();
+  expect(text({ ...location, root: base })).toBe("outside");
+  rmSync(location.path);
+  execFileSync("mkfifo", [location.path]);
+  expect(text(location)).toBeUndefined();
+});
+
+test("a copy has the bytes that were read, for everyone to read, and replaces no file", async () => {
+  const copyPath = join(base, "copy");
+  const location = { ...(await locationOf("sub/file")), copyPath };
+  const umask = process.umask(0o077);
+  try {
+    expect(text(location)).toBe("inside");
+  } finally {
+    process.umask(umask);
+  }
+  expect(readFileSync(copyPath, "utf8")).toBe("inside");
+  expect(statSync(copyPath).mode & 0o777).toBe(0o644);
+  writeFileSync(copyPath, "another");
+  expect(text(location)).toBeUndefined();
+  expect(readFileSync(copyPath, "utf8")).toBe("another");
+  rmSync(copyPath);
+  symlinkSync(join(base, "outside/file"), copyPath);
+  expect(text(location)).toBeUndefined();
+  expect(readFileSync(join(base, "outside/file"), "utf8")).toBe("outside");
+  rmSync(copyPath);
+  expect(text({ ...location, path: join(base, "outside/file") })).toBeUndefined();
+  expect(existsSync(copyPath)).toBe(false);
 });
 
 test("a file that was read so has a hard link, and can be opened after it was deleted", async () => {

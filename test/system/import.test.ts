@@ -16,8 +16,15 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import fetch from "node-fetch";
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vitest";
-import { parseTreePath, rootPath } from "../../src/base/names.ts";
+import type { TreePath } from "../../src/base/names.ts";
+import { joinPath, parseTreePath, rootPath } from "../../src/base/names.ts";
+import { defaultInspectLimits } from "../../src/catalog/inspection/inspect-limits.ts";
+import { InspectorPool } from "../../src/catalog/inspection/inspector-pool.ts";
+import { plainLayout } from "../../src/catalog/layout/repository-layout.ts";
+import { GridTarget } from "../../src/client/import/grid-target.ts";
 import type { ImportOutcome } from "../../src/client/import/import-outcome.ts";
+import { WriteGateways } from "../../src/client/write-gateways.ts";
+import { treeOf } from "../../src/commands/shared/run-curation.ts";
 import { AptRoot } from "../support/apt.ts";
 import { CommandLine, runCommand } from "../support/command-line.ts";
 import { aDeb } from "../support/debs.ts";
@@ -278,6 +285,43 @@ test("an import into a grid that is killed at any request links all packages of 
   }
   for (const [place, count] of counts) expect(await linkedIn(place), place).toBe(count);
   expect(await imported(repository.directory, ...flags)).toMatchObject({ exitCode: 0, status: "nothing" });
+});
+
+test("a missing directory of a grid is created without a wait, and what another upload has linked there meanwhile stays", async () => {
+  const tree = await InitializedTree.plant(inject("webapiUrl"), []);
+  onTestFinished(() => tree.close());
+  const bundle = { ...tree.bundle, directories: [{ path: rootPath, cap: tree.root }], ping: undefined };
+  const notes: string[] = [];
+  const target = new GridTarget({
+    bundle,
+    gateways: new WriteGateways(bundle.gateways),
+    tree: treeOf(bundle),
+    layout: plainLayout,
+    subdirectory: undefined,
+    pool: new InspectorPool({ limits: defaultInspectLimits, algorithms: [] }),
+    clock: Date.now,
+    signal,
+    note: (text) => notes.push(text),
+  });
+  const recordName = "import.0123456789abcdef.json";
+  const identity = { origin: "", label: "", suite: "sid", codename: "sid" };
+  const record = { dateMs: Date.now(), identity, files: new Map() };
+  const changeOf = (path: TreePath) => ({ path, added: [], removed: new Map(), recordName, record });
+  const namesIn = async (path: TreePath) => {
+    const cap = await tree.writer.directoryAt(tree.root, path, signal);
+    return cap && [...(await tree.writer.list(cap, signal)).keys()].toSorted();
+  };
+  const [alone, contested] = ["riscv64", "arm64"].map((each) => parseTreePath(`dists/sid/main/binary-${each}`));
+  for (const path of [alone!, contested!]) expect((await target.look(path, recordName)).names.size).toBe(0);
+
+  await target.change([changeOf(alone!)], []);
+  expect(await namesIn(alone!)).toEqual([recordName]);
+  expect(notes).toEqual([]);
+
+  await tree.writer.put(tree.root, joinPath(contested!, "theirs"), Buffer.from("theirs"), signal);
+  await target.change([changeOf(contested!)], []);
+  expect(await namesIn(contested!)).toEqual([recordName, "theirs"]);
+  expect(notes).toEqual([expect.stringContaining(`${contested} is new: waiting`)]);
 });
 
 const kindOf = (file: string): string =>

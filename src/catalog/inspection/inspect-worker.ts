@@ -70,19 +70,24 @@ async function inspectLocalFiles(
 ): Promise<readonly LocalInspectionResult[]> {
   const files: LocalInspectionResult[] = [];
   let listBytes = 0;
-  await forEachConcurrent(requests.entries(), filesAtOnce, async ([index, { kind, location }]) => {
+  await forEachConcurrent(requests.entries(), filesAtOnce, async ([index, { kind, location, returnsContent }]) => {
     const startedMs = performance.now();
     const bytes = listBytes > maxListBytes ? undefined : readLocalFile(location);
     const seconds = (performance.now() - startedMs) / 1000;
     // Unexpected errors are reported when the main thread streams the file; here they must not fail the batch.
     const inspection = bytes && (await inspectContent(kind, bytes, options).catch(() => undefined));
     if (inspection?.kind === "binary") listBytes += inspection.fileList?.byteLength ?? 0;
-    files[index] = { inspection, seconds, bytes: bytes?.byteLength ?? 0 };
+    const content = bytes && returnsContent ? { content: bytes } : {};
+    files[index] = { inspection, seconds, bytes: bytes?.byteLength ?? 0, ...content };
   });
   return files;
 }
 
-const post = (message: FromWorker): void => port.postMessage(message);
+function post(message: FromWorker): void {
+  // Nothing here uses the bytes any more, so they are transferred instead of copied.
+  const moved = message.type === "read" ? message.files.flatMap(({ content }) => content?.buffer ?? []) : [];
+  port.postMessage(message, moved);
+}
 
 /** An iterable of the chunks that arrive as messages. The sender waits for credit, which keeps the queue short. */
 class ChunkQueue implements AsyncIterable<Uint8Array> {

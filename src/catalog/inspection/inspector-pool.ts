@@ -165,11 +165,16 @@ export class InspectorPool {
     if (batch.length === 0) return;
     try {
       const thread = this.#threadFor(builder);
-      const requests = batch.map(({ kind, file }) => ({ kind, location: file.location }));
+      const requests = batch.map(({ kind, file }) => ({
+        kind,
+        location: file.location,
+        returnsContent: file.onContent !== undefined,
+      }));
       const results = await thread.inspectFiles(requests, builder).finally(() => this.#endIfIdle(thread));
       for (const [index, { file, done }] of batch.entries()) {
-        const { inspection, seconds, bytes } = results[index] ?? {};
+        const { inspection, seconds, bytes, content } = results[index] ?? {};
         if (inspection !== undefined) file.onRead?.(seconds ?? 0, bytes ?? 0);
+        if (inspection !== undefined && content !== undefined) file.onContent?.(content);
         done(inspection);
       }
     } catch (thrown) {

@@ -6,6 +6,8 @@ import type { Inspection, PackageKind } from "./inspection.ts";
 export interface LocalInspectionRequest {
   readonly kind: PackageKind;
   readonly location: LocalFileLocation;
+  /** Whether the result has the bytes, too. */
+  readonly returnsContent: boolean;
 }
 
 /** The result for one local file. */
@@ -15,6 +17,7 @@ export interface LocalInspectionResult {
   /** The duration of the read, and the number of bytes. */
   readonly seconds: number;
   readonly bytes: number;
+  readonly content?: Uint8Array<ArrayBuffer>;
 }
 
 /** Messages to the worker. `id` identifies one job of this worker. */

@@ -1,7 +1,7 @@
 // Imports into a local folder: files are first copied into a private directory of the folder, and renamed when all of
 // them are there.
 import type { BigIntStats } from "node:fs";
-import { createReadStream } from "node:fs";
+import { createReadStream, renameSync, statSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { chmod, constants, copyFile, link, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -10,11 +10,12 @@ import { withLock } from "../../base/lock-directory.ts";
 import type { TreePath } from "../../base/names.ts";
 import { joinPath } from "../../base/names.ts";
 import { replaceFile } from "../../base/replace-file.ts";
+import { Semaphore } from "../../base/semaphore.ts";
 import type { Inspection } from "../../catalog/inspection/inspection.ts";
 import type { InspectorPool } from "../../catalog/inspection/inspector-pool.ts";
 import type { PackageDirectory } from "../../catalog/layout/repository-layout.ts";
 import { packageDirectoryPathOf } from "../../catalog/layout/repository-layout.ts";
-import { fileIdentityOf, isBelow } from "../../storage/local-file.ts";
+import { fileIdentityOf, isBelow, maxLocalBytes } from "../../storage/local-file.ts";
 import type { RepositoryFiles } from "../../upstream/repository-files.ts";
 import { UnusableRepository } from "../../upstream/unusable-repository.ts";
 import { checkListed, digestOf, openListed } from "./checked-content.ts";
@@ -36,6 +37,8 @@ class OutsideFolder extends RepoError {
 const stagingName = ".tahoe-apt-import";
 const stagedFiles = "files";
 const publicMode = 0o644;
+/** Files that this thread fetches or copies at the same time; others are copied by the threads that inspect them. */
+const concurrentFetches = 16;
 
 interface FolderOptions {
   /** The names of the directories below each package directory; undefined for none. */
@@ -73,8 +76,11 @@ class FolderTarget implements ImportTarget {
   readonly #root: string;
   readonly #options: FolderOptions;
   readonly #staging: string;
-  /** The states of files that are or will be in the folder, for the records. */
+  readonly #fetches = new Semaphore(concurrentFetches);
+  /** The states of files that are in the folder, for the records. */
   readonly #states = new Map<string, FileState>();
+  /** The names of files that a run that was interrupted has left, whole or not. */
+  #left: Promise<ReadonlySet<string>> | undefined;
   #newDirectories = 0;
 
   constructor(root: string, options: FolderOptions) {
@@ -109,28 +115,25 @@ class FolderTarget implements ImportTarget {
   }
 
   async store(file: WantedFile, source: RepositoryFiles, stored: (bytes: number) => void): Promise<Inspection> {
-    return await withSpace(this.#root, async () => {
-      const staged = this.#stagedPath(file);
-      // A run that was interrupted may have left the whole file or the start of it.
-      const left = await unlessAbsent(stat(staged), undefined);
-      if (left?.size === file.sizeBytes) {
-        try {
-          const inspection = await this.#inspect(file, staged);
-          stored(file.sizeBytes);
-          return inspection;
-        } catch (thrown) {
-          if (!(thrown instanceof UnusableRepository)) throw thrown;
-        }
+    const staged = this.#stagedPath(file);
+    this.#left ??= readdir(join(this.#staging, stagedFiles)).then((names) => new Set(names));
+    const isLeft = (await this.#left).has(file.sha256);
+    const location = isLeft || file.sizeBytes > maxLocalBytes ? undefined : await source.locationOf?.(file.path);
+    if (location !== undefined) {
+      const copied = { location: { ...location, copyPath: staged } };
+      const inspection = await this.#options.pool.inspectLocal(file.kind, copied, this.#options.signal);
+      if (inspection !== undefined) {
+        await this.#checkStaged(file, inspection, staged);
+        stored(file.sizeBytes);
+        return inspection;
       }
-      await rm(staged, { force: true });
-      await this.#fetch(file, source, staged, stored);
-      try {
-        return await this.#inspect(file, staged);
-      } catch (thrown) {
-        await rm(staged, { force: true });
-        throw thrown;
-      }
-    });
+    }
+    const release = await this.#fetches.take(this.#options.signal);
+    try {
+      return await withSpace(this.#root, () => this.#fetchAndInspect(file, source, staged, stored));
+    } finally {
+      release();
+    }
   }
 
   async change(changes: readonly DirectoryChange[], empty: readonly TreePath[]): Promise<void> {
@@ -164,10 +167,9 @@ class FolderTarget implements ImportTarget {
       await rm(at, { recursive: true, force: true });
       await mkdir(at, { mode: 0o755 });
     }
-    for (const { name, file } of added) {
-      const state = this.#states.get(file.sha256);
-      if (state !== undefined) this.#states.set(`${path}/${name}`, state);
-    }
+    // Blocking calls: as promises, they take several times as long, and nothing else happens meanwhile.
+    for (const { name, file } of added)
+      this.#states.set(`${path}/${name}`, stateOf(statSync(this.#stagedPath(file), { bigint: true })));
     // The record comes first and has what is removed, too: then nothing is forgotten if the run is interrupted.
     const files = new Map([...removed, ...record.files]);
     const text = formatRecord(this.#withStates(path, { ...record, files }));
@@ -176,7 +178,7 @@ class FolderTarget implements ImportTarget {
       const left = (uses.get(file.sha256) ?? 1) - 1;
       uses.set(file.sha256, left);
       const staged = this.#stagedPath(file);
-      if (left === 0) await rename(staged, join(at, name));
+      if (left === 0) renameSync(staged, join(at, name));
       else await linkOver(staged, join(at, name));
     }
     for (const name of removed.keys()) await rm(join(at, name), { force: true });
@@ -189,6 +191,27 @@ class FolderTarget implements ImportTarget {
       { ...file, ...this.#states.get(`${path}/${name}`) },
     ]);
     return { ...record, files: new Map(files) };
+  }
+
+  async #fetchAndInspect(
+    file: WantedFile,
+    source: RepositoryFiles,
+    staged: string,
+    stored: (bytes: number) => void,
+  ): Promise<Inspection> {
+    const left = await unlessAbsent(stat(staged), undefined);
+    if (left?.size === file.sizeBytes) {
+      try {
+        const inspection = await this.#inspect(file, staged);
+        stored(file.sizeBytes);
+        return inspection;
+      } catch (thrown) {
+        if (!(thrown instanceof UnusableRepository)) throw thrown;
+      }
+    }
+    await rm(staged, { force: true });
+    await this.#fetch(file, source, staged, stored);
+    return await this.#inspect(file, staged);
   }
 
   #stagedPath({ sha256 }: WantedFile): string {
@@ -228,14 +251,24 @@ class FolderTarget implements ImportTarget {
   async #inspect(file: WantedFile, staged: string): Promise<Inspection> {
     const { pool, signal } = this.#options;
     const found = await stat(staged, { bigint: true });
-    this.#states.set(file.sha256, stateOf(found));
     const root = join(this.#staging, stagedFiles);
     const location = { root, path: staged, fileIdentity: fileIdentityOf(found), hardLinkPath: undefined };
     const inspection =
       (await pool.inspectLocal(file.kind, { location }, signal)) ??
       (await pool.inspect(file.kind, createReadStream(staged, { signal }), signal));
-    await checkListed(file, inspection, () => digestOf(createReadStream(staged, { signal })));
+    await this.#checkStaged(file, inspection, staged);
     return inspection;
+  }
+
+  /** Removes a file that is not the listed one. @throws UnusableRepository */
+  async #checkStaged(file: WantedFile, inspection: Inspection, staged: string): Promise<void> {
+    const { signal } = this.#options;
+    try {
+      await checkListed(file, inspection, () => digestOf(createReadStream(staged, { signal })));
+    } catch (thrown) {
+      await rm(staged, { force: true });
+      throw thrown;
+    }
   }
 }
 

@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import type { Clock } from "../../base/clock.ts";
 import type { ContentId } from "../../base/content-id.ts";
 import type { TreePath } from "../../base/names.ts";
-import { isWithin, joinPath, pathWithin } from "../../base/names.ts";
+import { isWithin, joinPath, lastName, parentPath, pathWithin } from "../../base/names.ts";
 import { readAtMost } from "../../base/read-at-most.ts";
+import { Semaphore } from "../../base/semaphore.ts";
 import { defaultInspectLimits } from "../../catalog/inspection/inspect-limits.ts";
 import type { Inspection, SoundInspection } from "../../catalog/inspection/inspection.ts";
 import type { InspectorPool } from "../../catalog/inspection/inspector-pool.ts";
@@ -43,11 +44,18 @@ interface GridOptions {
 
 /** A file up to this size is read once and kept in memory until it is inspected and uploaded. */
 const maxBufferedBytes = 2 * 2 ** 20;
+/** Files that are fetched, inspected and uploaded at the same time: an upload mostly waits for storage servers. */
+const concurrentFiles = 16;
 
 /** The content is undefined for a rejected file that was not uploaded. */
 interface StoredBytes {
   readonly inspection: Inspection;
   readonly content: ContentId | undefined;
+}
+
+interface InspectedBytes {
+  readonly bytes: Uint8Array;
+  readonly inspection: Inspection;
 }
 
 interface StoredContent {
@@ -58,8 +66,11 @@ interface StoredContent {
 export class GridTarget implements ImportTarget {
   readonly #options: GridOptions;
   readonly #uploader: Uploader;
+  readonly #files = new Semaphore(concurrentFiles);
   /** By SHA256 and kind. */
   readonly #stored = new Map<string, StoredContent>();
+  /** Directories that were missing when they were looked at. */
+  readonly #missing = new Set<TreePath>();
 
   constructor(options: GridOptions) {
     this.#options = options;
@@ -88,6 +99,7 @@ export class GridTarget implements ImportTarget {
   async look(path: TreePath, recordName: string): Promise<TargetDirectory> {
     const { tree, signal } = this.#options;
     const node = await tree.look(path, signal);
+    if (node === undefined) this.#missing.add(path);
     const entries = node?.kind === "directory" ? node.entries : new Map<string, never>();
     const contentOf = (name: string): AsyncIterable<Uint8Array> | undefined => {
       const entry = entries.get(name);
@@ -109,29 +121,29 @@ export class GridTarget implements ImportTarget {
   }
 
   async store(file: WantedFile, source: RepositoryFiles, stored: (bytes: number) => void): Promise<Inspection> {
-    const { inspection, content } =
-      file.sizeBytes <= maxBufferedBytes
-        ? await this.#storeBuffered(file, source, stored)
-        : await this.#storeStreamed(file, source, stored);
-    if (inspection.kind === "rejected" || content === undefined) return inspection;
-    const { fileList, ...sound } = inspection.kind === "binary" ? inspection : { ...inspection, fileList: undefined };
-    const contents = fileList && (await this.#retry((writer) => writer.contentOf(fileList, this.#options.signal)));
-    const metadata = entryMetadataOf(sound);
-    const link = { content, metadata: contents ? { ...metadata, contents: contents.reveal() } : metadata };
-    this.#stored.set(keyOf(file), { inspection: sound, link });
-    return sound;
+    const release = await this.#files.take(this.#options.signal);
+    try {
+      return await this.#store(file, source, stored);
+    } finally {
+      release();
+    }
   }
 
   async change(changes: readonly DirectoryChange[], empty: readonly TreePath[]): Promise<void> {
     const { clock, signal, note } = this.#options;
     const linkers = [];
     for (const change of changes) {
-      const directory = { path: change.path, cap: await this.#capOf(change.path) };
       const [files, links] = this.#linksOf(change);
       // What is removed stays in the record until it is gone, so that an interrupted removal is continued.
       const kept = { ...change.record, files: new Map([...change.removed, ...change.record.files]) };
       const record = { content: await this.#uploadRecord(kept), metadata: undefined };
-      const link = () => this.#uploader.link({ directory, files }, links, new Map([[change.recordName, record]]));
+      const recordLink = [change.recordName, record] as const;
+      if (this.#missing.delete(change.path)) {
+        const all = new Map([recordLink, ...[...links].map(([{ name }, link]) => [name, link] as const)]);
+        if (await this.#createDirectory(change.path, all)) continue;
+      }
+      const directory = { path: change.path, cap: await this.#capOf(change.path) };
+      const link = () => this.#uploader.link({ directory, files }, links, new Map([recordLink]));
       linkers.push({ path: change.path, link });
     }
     await linkWithRecheck(
@@ -149,19 +161,68 @@ export class GridTarget implements ImportTarget {
     this.#stored.clear();
   }
 
+  async #store(file: WantedFile, source: RepositoryFiles, stored: (bytes: number) => void): Promise<Inspection> {
+    const { inspection, content } =
+      file.sizeBytes <= maxBufferedBytes
+        ? await this.#storeBuffered(file, source, stored)
+        : await this.#storeStreamed(file, source, stored);
+    if (inspection.kind === "rejected" || content === undefined) return inspection;
+    const { fileList, ...sound } = inspection.kind === "binary" ? inspection : { ...inspection, fileList: undefined };
+    const contents = fileList && (await this.#retry((writer) => writer.contentOf(fileList, this.#options.signal)));
+    const metadata = entryMetadataOf(sound);
+    const link = { content, metadata: contents ? { ...metadata, contents: contents.reveal() } : metadata };
+    this.#stored.set(keyOf(file), { inspection: sound, link });
+    return sound;
+  }
+
+  /**
+   * Creates a directory with all its links, and links it then. Nobody else can write to it before it has entries, so
+   * that it need not be checked again later.
+   * @see linkWithRecheck
+   * @returns false if there is one already: another import or upload has created it meanwhile
+   */
+  async #createDirectory(path: TreePath, links: ReadonlyMap<string, Link>): Promise<boolean> {
+    const { signal } = this.#options;
+    const parent = await this.#capOf(parentPath(path));
+    return await this.#retry(async (writer) => {
+      const directory = await writer.createDirectory(signal);
+      await writer.link(directory, links, signal);
+      return await writer.linkNewDirectory(parent, lastName(path), directory, signal);
+    });
+  }
+
   async #storeBuffered(
     file: WantedFile,
     source: RepositoryFiles,
     stored: (bytes: number) => void,
   ): Promise<StoredBytes> {
-    const { pool, signal } = this.#options;
-    const bytes = await collected(await openListed(source, file));
-    const inspection = await pool.inspect(file.kind, oneChunk(bytes), signal);
+    const { signal } = this.#options;
+    const { bytes, inspection } =
+      (await this.#inspectLocal(file, source)) ?? (await this.#inspectFetched(file, source));
     await checkListed(file, inspection, () => digestOf(oneChunk(bytes)));
     if (inspection.kind === "rejected") return { inspection, content: undefined };
     const content = await this.#retry((writer) => writer.upload(bytes, signal));
     stored(file.sizeBytes);
     return { inspection, content };
+  }
+
+  /** @returns undefined if a thread cannot read the file itself: then `open` says why */
+  async #inspectLocal(file: WantedFile, source: RepositoryFiles): Promise<InspectedBytes | undefined> {
+    const { pool, signal } = this.#options;
+    const location = await source.locationOf?.(file.path);
+    if (location === undefined) return undefined;
+    let bytes: Uint8Array | undefined;
+    const onContent = (content: Uint8Array) => {
+      bytes = content;
+    };
+    const inspection = await pool.inspectLocal(file.kind, { location, onContent }, signal);
+    return inspection && bytes && { inspection, bytes };
+  }
+
+  async #inspectFetched(file: WantedFile, source: RepositoryFiles): Promise<InspectedBytes> {
+    const { pool, signal } = this.#options;
+    const bytes = await collected(await openListed(source, file));
+    return { bytes, inspection: await pool.inspect(file.kind, oneChunk(bytes), signal) };
   }
 
   /** Inspects and uploads a large file while it is read. */

@@ -45,7 +45,7 @@ export interface ImportTarget {
   /** Reads a directory; it may be missing. */
   look(path: TreePath, recordName: string): Promise<TargetDirectory>;
   /**
-   * Stores a file without publishing it, and inspects it.
+   * Stores a file without publishing it, and inspects it. May be called for many files at the same time.
    * @param stored called with the number of bytes that were stored; negative if it starts again
    * @throws UnusableRepository if size or SHA256 differ from the ones in the index
    */

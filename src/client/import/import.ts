@@ -78,8 +78,8 @@ export interface ImportEnvironment {
   readonly signal: AbortSignal;
 }
 
-/** Files that are fetched, inspected and stored at the same time: an upload mostly waits for storage servers. */
-const concurrentFiles = 16;
+/** Files that are passed to the target at the same time, which limits how many it fetches and stores. */
+const concurrentFiles = 256;
 /** Directories that are compared with the repository at the same time. */
 const concurrentDirectories = 4;
 /** How often a request is tried when a server does not respond. */
@@ -395,10 +395,10 @@ class Import {
   /** For a dry run: reads local files, and only the stanzas of others, which would have to be downloaded. */
   async #inspectOnly(file: WantedFile, { stanza, kind }: WantedPackage): Promise<Inspection> {
     const { source, pool, signal } = this.#environment;
-    const local = await source.localFile?.(file.path);
-    if (source.localFile !== undefined) {
+    const location = await source.locationOf?.(file.path);
+    if (location !== undefined) {
       const inspection =
-        (local && (await pool.inspectLocal(file.kind, local, signal))) ??
+        (await pool.inspectLocal(file.kind, { location }, signal)) ??
         (await pool.inspect(file.kind, await openListed(source, file), signal));
       await checkListed(file, inspection, async () => digestOf(await openListed(source, file)));
       return inspection;

@@ -147,9 +147,25 @@ export class WebapiWriter {
 
   /** Links a directory; an existing entry of this name is replaced. */
   async linkDirectory(parent: WriteCap, name: string, directory: WriteCap, signal: AbortSignal): Promise<void> {
+    await this.#setDirectory(parent, name, directory, "true", signal, [200, 201]);
+  }
+
+  /** Links a directory, unless the name exists already. @returns whether the name was free */
+  async linkNewDirectory(parent: WriteCap, name: string, directory: WriteCap, signal: AbortSignal): Promise<boolean> {
+    return (await this.#setDirectory(parent, name, directory, "false", signal, [200, 201, 409])) !== 409;
+  }
+
+  async #setDirectory(
+    parent: WriteCap,
+    name: string,
+    directory: WriteCap,
+    replace: "true" | "false",
+    signal: AbortSignal,
+    accepted: readonly number[],
+  ): Promise<number> {
     const body = Buffer.from(directory.reveal());
-    const names = [parent.reveal(), name];
-    await this.#requestText({ method: "PUT", names, query: "t=uri&replace=true", body, path: rootPath }, signal);
+    const request = { method: "PUT", names: [parent.reveal(), name], body, path: rootPath } as const;
+    return (await this.#exchange({ ...request, query: `t=uri&replace=${replace}` }, signal, accepted)).status;
   }
 
   /** Removes a link; it is not an error if there is none. */

@@ -76,6 +76,9 @@ export const defaultWebapiLimits: WebapiLimits = {
 /** After a gateway has recovered, waiting requests are sent again at random times within this period. */
 const recoverySpreadMs = 500;
 
+/** A reason to abort a request. Without one, each `abort` makes an error with a stack trace, which takes a while. */
+const hasEnded = new Error("the request has ended");
+
 /** How often, in ms, a delayed hedged request checks whether it may be sent. */
 const hedgePauseMs = 1_000;
 
@@ -286,7 +289,7 @@ export class Webapi {
       if (isOpen && isHedge) this.#hedges -= 1;
       isOpen = false;
       forget();
-      controller.abort();
+      controller.abort(hasEnded);
     };
     const url = [this.#base, ...request.names.map(encodeURIComponent)].join("/");
     const length = request.body instanceof Uint8Array ? { "Content-Length": String(request.body.length) } : {};

@@ -242,6 +242,19 @@ test("local files that the workers read are inspected like others, each independ
   expect(found).toEqual([...wanted, expect.objectContaining({ kind: "rejected", code: "truncated" })]);
 });
 
+test("the bytes that a worker has read are returned on request, also those of a rejected file", async () => {
+  const inspector = anInspector(1);
+  const contents = { good: await aDeb(), broken: Buffer.from("no package") };
+  const files = writeFiles(contents);
+  for (const [name, bytes] of Object.entries(contents)) {
+    const received: Uint8Array[] = [];
+    const file = { ...files[name]!, onContent: (content: Uint8Array) => received.push(content) };
+    const kind = name === "good" ? "binary" : "rejected";
+    expect(await inspector.inspectLocal("binary", file, never)).toMatchObject({ kind });
+    expect(received.map((each) => Buffer.from(each))).toEqual([bytes]);
+  }
+});
+
 test("files that a worker cannot read are left to the tree, and its reads are reported", async () => {
   const inspector = anInspector(1);
   const { good, changed } = writeFiles({ good: await aDeb(), changed: Buffer.from("first") });
