@@ -1,5 +1,6 @@
 // `tahoe-apt import`: brings an existing repository into a tree or a folder, and prints the result.
 import { readFile, stat } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { Key } from "openpgp";
@@ -7,32 +8,27 @@ import { systemClock } from "../base/clock.ts";
 import { fileReasonOf } from "../base/errors.ts";
 import type { TreePath } from "../base/names.ts";
 import { parseSuite, parseTreePath, pathNames } from "../base/names.ts";
+import { optimizeLater } from "../base/optimize-later.ts";
 import { Secret } from "../base/secret.ts";
 import { defaultInspectLimits } from "../catalog/inspection/inspect-limits.ts";
 import { InspectorPool } from "../catalog/inspection/inspector-pool.ts";
 import type { Layout } from "../catalog/layout/repository-layout.ts";
 import type { NamedPackage } from "../catalog/suite/package-pattern.ts";
 import { packageMatcher } from "../catalog/suite/package-pattern.ts";
-import type { Bundle, PingAddress } from "../client/bundle.ts";
+import type { PingAddress } from "../client/bundle.ts";
 import { parsePingUrl, readBundle } from "../client/bundle.ts";
 import { plannedFolderTarget, withFolderTarget } from "../client/import/folder-target.ts";
-import { GridTarget } from "../client/import/grid-target.ts";
 import type { ImportEnvironment, ImportObserver, ImportOptions } from "../client/import/import.ts";
 import { importRepository } from "../client/import/import.ts";
 import type { ImportedPackage, ImportOutcome, ImportStep } from "../client/import/import-outcome.ts";
 import type { ImportTarget } from "../client/import/import-target.ts";
 import type { PackageSelection, SuiteChoice } from "../client/import/wanted-packages.ts";
-import { rejectRevokedBundle } from "../client/ping-client.ts";
-import { layoutFor, reasonNotSuite } from "../client/suites-with-slash.ts";
-import { WriteGateways } from "../client/write-gateways.ts";
+import { layoutFor } from "../client/suites-with-slash.ts";
 import { ConfigurationError } from "../config/configuration-error.ts";
 import { digestAlgorithms } from "../debian/digests.ts";
-import { readKeyring } from "../signing/verify.ts";
 import { LocalDirectory } from "../upstream/local-directory.ts";
-import { RemoteServer } from "../upstream/remote-server.ts";
 import type { RepositoryFiles } from "../upstream/repository-files.ts";
 import { argument, repeatable } from "./shared/arguments.ts";
-import { treeOf } from "./shared/run-curation.ts";
 import { print, printable, showSteps, warn, warnWaiting } from "./shared/terminal.ts";
 
 const exitCodes: { readonly [Status in ImportOutcome["status"]]: number } = {
@@ -130,6 +126,7 @@ export function addImport(commands: Command, stopSignal: () => AbortSignal): voi
     .option("--json", "print the result as one JSON object")
     .addHelpText("after", help)
     .action(async (source: string, flags: ImportFlags) => {
+      optimizeLater();
       const patterns = new Map(flags.package?.map((raw) => [raw, argument("--package", () => packageMatcher(raw))]));
       const unmatched = new Set(patterns.keys());
       const isChosen = (one: NamedPackage): boolean => {
@@ -164,12 +161,11 @@ async function runImport(
   const subdirectory =
     flags.toBuilder === undefined ? undefined : argument("--to-builder", () => subdirectoryOf(flags));
   const observer = json ? quietObserver : terminalObserver();
-  const pool = new InspectorPool({
-    limits: defaultInspectLimits,
-    algorithms: digestAlgorithms,
-    // The server reads a folder itself; for a grid, the list of files spares it reading the package.
-    fileLists: folder === undefined,
-  });
+  // The server reads a folder itself; for a grid, the claims and the list of files spare it reading the package.
+  const forClaims = { algorithms: folder === undefined ? digestAlgorithms : [], fileLists: folder === undefined };
+  // The gateway may be on the same machine, and takes longer for a package than its inspection.
+  const threadCount = folder === undefined ? Math.ceil(availableParallelism() / 2) : availableParallelism();
+  const pool = new InspectorPool({ limits: defaultInspectLimits, ...forClaims }, threadCount);
   const options = {
     suites,
     selection,
@@ -204,43 +200,12 @@ async function runImport(
     if (flags.pingUrl !== undefined || flags.pingTokenFile !== undefined)
       throw new ConfigurationError(["--ping-url, --ping-token-file: the bundle contains them"]);
     const bundle = await readBundle(flags.bundle ?? "", warn);
+    // Loaded here, because an import into a folder needs none of it.
+    const { gridTarget } = await import("./import-into-grid.ts");
     return await run(...(await gridTarget(bundle, targets, { subdirectory, pool, signal, observer })));
   } finally {
     await pool.close();
   }
-}
-
-async function gridTarget(
-  bundle: Bundle,
-  targets: readonly string[],
-  {
-    subdirectory,
-    pool,
-    signal,
-    observer,
-  }: {
-    readonly subdirectory: TreePath | undefined;
-    readonly pool: InspectorPool;
-    readonly signal: AbortSignal;
-    readonly observer: ImportObserver;
-  },
-): Promise<[ImportTarget, { readonly layout: Layout; readonly ping: PingAddress | undefined }]> {
-  const description = await rejectRevokedBundle(bundle, warnWaiting, signal);
-  const mistakes = targets.flatMap((suite) => reasonNotSuite(suite, description) ?? []);
-  if (mistakes.length > 0) throw new ConfigurationError(mistakes.map((mistake) => `--suite: ${mistake}`));
-  const layout = layoutFor(bundle, description, targets);
-  const target = new GridTarget({
-    bundle,
-    gateways: new WriteGateways(bundle.gateways, bundle.gatewayCa),
-    tree: treeOf(bundle),
-    layout,
-    subdirectory,
-    pool,
-    clock: systemClock,
-    signal,
-    note: (text) => observer.note(text),
-  });
-  return [target, { layout, ping: bundle.ping }];
 }
 
 async function keysOf({ keyring = [], allowUnsigned = false }: ImportFlags): Promise<readonly Key[] | undefined> {
@@ -264,6 +229,7 @@ const isOver = (end: Date | number | null | undefined): boolean =>
   end === null || (end instanceof Date && end.getTime() < systemClock());
 
 async function readKeysOf(file: string): Promise<readonly Key[]> {
+  const { readKeyring } = await import("../signing/verify.ts");
   try {
     return await readKeyring(await readFile(file));
   } catch (thrown) {
@@ -275,6 +241,7 @@ async function readKeysOf(file: string): Promise<readonly Key[]> {
 async function openSource(raw: string, signal: AbortSignal): Promise<RepositoryFiles> {
   if (/^https?:\/\//i.test(raw)) {
     const url = argument("SOURCE", () => parsePingUrl(raw));
+    const { RemoteServer } = await import("../upstream/remote-server.ts");
     return new RemoteServer(url.replace(/\/+$/, ""), signal, systemClock);
   }
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(raw)) throw new ConfigurationError([`SOURCE: only http and https are supported`]);

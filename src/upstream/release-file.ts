@@ -6,7 +6,6 @@ import { fieldOf } from "../debian/stanza.ts";
 import { listedFiles } from "../indices/named-files.ts";
 import { maxReleaseBytes } from "../indices/release.ts";
 import type { Verdict } from "../signing/verify.ts";
-import { verifyDetached, verifyInRelease } from "../signing/verify.ts";
 import type { RepositoryFiles } from "./repository-files.ts";
 import { readWhole } from "./repository-files.ts";
 import { UnusableRepository } from "./unusable-repository.ts";
@@ -145,6 +144,7 @@ async function verifiedText(
   };
   const inRelease = await read("InRelease");
   if (inRelease !== undefined) {
+    const { verifyInRelease } = await signatures();
     const verdict = await verifyInRelease(inRelease, keys ?? [], now);
     return { path: at("InRelease"), ...signed(verdict, at("InRelease"), keys) };
   }
@@ -163,9 +163,13 @@ async function verifiedText(
       at("Release"),
       "it has no signature: neither InRelease nor Release.gpg is there; --allow-unsigned accepts it",
     );
+  const { verifyDetached } = await signatures();
   const verdict = await verifyDetached(release, signature, keys, now);
   return { path: at("Release"), ...signed(verdict, at("Release.gpg"), keys) };
 }
+
+/** Loads openpgp when it is needed: without signatures, the rest of an import starts earlier. */
+const signatures = async () => await import("../signing/verify.ts");
 
 function signed(
   { goodFingerprints, complaints, text }: Verdict,
