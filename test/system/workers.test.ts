@@ -15,7 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { Agent, request } from "node:http";
 import type { Socket } from "node:net";
 import { connect } from "node:net";
@@ -444,6 +444,34 @@ test("if a client leaves, the server does not go on sending what was passed on",
   await expect.poll(cut).toHaveLength(1);
   expect(JSON.parse(cut()[0] ?? "")).toMatchObject({ pid: workers.server.pid, path, client: "127.0.0.1" });
 });
+
+test("a client that does not read makes no process read on, and gets the whole file later", async () => {
+  const workers = await shared();
+  const file = Buffer.concat(Array.from({ length: 8 }, () => large));
+  await workers.put("slow", { "./usr/share/slow": file });
+  await workers.ping();
+  const { port, pid } = workers.server;
+  const path = await pooled(workers, "slow");
+  const processes = [pid, ...workersOf(pid)];
+  /** The bytes that all of them have read so far. */
+  const read = () => processes.map(readBytesOf).reduce((sum, each) => sum + each, 0);
+  const before = read();
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    request({ host: "127.0.0.1", port, path, agent: new Agent() }, resolve).once("error", reject).end();
+  });
+  await sleep(1500);
+  const whileWaiting = read() - before;
+  // The server reads the file, and a worker reads what that sends.
+  expect(whileWaiting).toBeLessThan(file.length / 2);
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  expect(Buffer.concat(chunks).includes(file)).toBe(true);
+  expect(read() - before).toBeGreaterThan(2 * file.length);
+});
+
+/** The bytes that a process has read so far, also from sockets. @see proc_pid_io(5), rchar */
+const readBytesOf = (pid: number): number =>
+  Number(/^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
 
 /** Starts a command with two sockets that listen, as systemd does. */
 const withSockets = `
