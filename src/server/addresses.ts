@@ -14,6 +14,6 @@ export function addressForOthers(addresses: readonly Address[]): string {
   return authorityOf(isEverywhere(address) ? { ...address, host: hostname() } : address);
 }
 
-/** A URL by which programs on this machine reach the server. */
+/** A URL for programs on this machine. Nothing can connect to an address that means every interface. */
 export const urlOf = (address: Address): string =>
   `http://${authorityOf(isEverywhere(address) ? { ...address, host: "localhost" } : address)}`;

@@ -350,5 +350,3 @@ function detectingCorruption(log: Log, corruption: AbortController): Log {
     },
   };
 }
-
-/** The URL for people on this machine. An address that means "all interfaces" cannot be connected to. */
