@@ -164,7 +164,7 @@ async function runImport(
   // The server reads a folder itself; for a grid, the claims and the list of files spare it reading the package.
   const forClaims = { algorithms: folder === undefined ? digestAlgorithms : [], fileLists: folder === undefined };
   // The gateway may be on the same machine, and takes longer for a package than its inspection.
-  const threadCount = folder === undefined ? Math.ceil(availableParallelism() / 2) : availableParallelism();
+  const threadCount = folder === undefined ? Math.ceil(availableParallelism() / 2) : undefined;
   const pool = new InspectorPool({ limits: defaultInspectLimits, ...forClaims }, threadCount);
   const options = {
     suites,

@@ -40,8 +40,8 @@ export interface LocalFile {
 /** The maximum size in bytes of files that are read at once. */
 export const maxLocalBytes = 2 ** 20;
 
-/** The permissions of a copy. */
-const publicMode = 0o644;
+/** The permissions of files that everyone may read. */
+export const publicMode = 0o644;
 
 /** O_PATH of open(2), which Node.js does not define: refers to an inode without opening the file. */
 export const O_PATH = 0o10_000_000;

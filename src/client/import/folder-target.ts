@@ -15,7 +15,7 @@ import type { Inspection } from "../../catalog/inspection/inspection.ts";
 import type { InspectorPool } from "../../catalog/inspection/inspector-pool.ts";
 import type { PackageDirectory } from "../../catalog/layout/repository-layout.ts";
 import { packageDirectoryPathOf } from "../../catalog/layout/repository-layout.ts";
-import { fileIdentityOf, isBelow, maxLocalBytes } from "../../storage/local-file.ts";
+import { fileIdentityOf, isBelow, maxLocalBytes, publicMode } from "../../storage/local-file.ts";
 import type { RepositoryFiles } from "../../upstream/repository-files.ts";
 import { UnusableRepository } from "../../upstream/unusable-repository.ts";
 import { checkListed, digestOf, openListed } from "./checked-content.ts";
@@ -36,7 +36,6 @@ class OutsideFolder extends RepoError {
 /** Servers do not look into it, because it is not below `dists`. It is on the same file system as the rest. */
 const stagingName = ".tahoe-apt-import";
 const stagedFiles = "files";
-const publicMode = 0o644;
 /** Files that this thread fetches or copies at the same time; others are copied by the threads that inspect them. */
 const concurrentFetches = 16;
 
@@ -167,7 +166,7 @@ class FolderTarget implements ImportTarget {
       await rm(at, { recursive: true, force: true });
       await mkdir(at, { mode: 0o755 });
     }
-    // Blocking calls: as promises, they take several times as long, and nothing else happens meanwhile.
+    // These calls block: promises would take several times as long, and nothing else runs meanwhile.
     for (const { name, file } of added)
       this.#states.set(`${path}/${name}`, stateOf(statSync(this.#stagedPath(file), { bigint: true })));
     // The record comes first and has what is removed, too: then nothing is forgotten if the run is interrupted.
