@@ -151,8 +151,7 @@ export class PublicationHistory {
     const known = this.#changes.get(key);
     if (known !== undefined) return known;
     const segments = {
-      read: (id: string) =>
-        (at.repository.segments.sizesOf(id) === undefined ? other : at).repository.segments.read(id, "plain"),
+      read: (id: string) => (at.repository.segments.has(id) ? at : other).repository.segments.read(id, "plain"),
     };
     const changes = await this.#comparing(() => changesBetween(older, newer, segments, signal));
     this.#changes.set(key, changes);

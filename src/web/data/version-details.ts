@@ -74,7 +74,7 @@ export class VersionDetails {
   /** The stanza of a row; empty if its segment is no longer kept. */
   stanzaOf({ suite, place }: ListedRow): Stanza {
     const at = this.#options.publications.find(suite);
-    if (at?.repository.segments.sizesOf(place.segment) === undefined) return [];
+    if (at?.repository.segments.has(place.segment) !== true) return [];
     return stanzaAt(at.repository.segments.read(place.segment, "plain"), place);
   }
 

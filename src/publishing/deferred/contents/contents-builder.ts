@@ -95,9 +95,7 @@ export class ContentsBuilder implements DeferredGenerator {
     const { segments: store, releaseDigests } = this.#options;
     const hasDigests = ({ forms: { plain } }: KeptContents) =>
       releaseDigests.every((algorithm) => algorithm === "sha256" || plain.others?.[algorithm] !== undefined);
-    return indices.filter(
-      (index) => hasDigests(index) && index.segments.every(({ id }) => store.sizesOf(id) !== undefined),
-    );
+    return indices.filter((index) => hasDigests(index) && index.segments.every(({ id }) => store.has(id)));
   }
 
   /** The members for new packages, once their file lists are stored. */
