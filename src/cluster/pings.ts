@@ -190,9 +190,10 @@ export class ReplicatedPings {
   async #look({ ping, path }: PingMessage): Promise<void> {
     const opened = this.#opened(ping, path);
     const known = opened === undefined ? undefined : tryParseTreePath(opened);
+    if (known === undefined) return;
     const { signal } = this.#stopping;
     await sleep(lookAfterMs, undefined, { signal, ref: false });
-    if (known !== undefined) await this.#repository?.ping(known, signal);
+    await this.#repository?.ping(known, signal);
   }
 
   async #answer(note: PingMessage): Promise<void> {
