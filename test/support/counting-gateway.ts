@@ -10,31 +10,33 @@ export interface CountingGateway {
   holdAll(): void;
   /** From now on requests for files get no response. */
   holdFiles(): void;
-  /** The caps of files whose requests got no response. */
+  /** Files are not held any more, and those that are held get their responses. */
+  releaseFiles(): void;
+  /** The caps of files whose requests get no response. */
   heldFiles(): readonly string[];
   end(): Promise<void>;
 }
 
 export async function countingGateway(upstream: string): Promise<CountingGateway> {
-  const [read, held]: [string[], string[]] = [[], []];
+  const read: string[] = [];
+  let held: { readonly cap: string; readonly sendOn: () => void }[] = [];
   let isHolding = false;
   let isHoldingAll = false;
   const server = createServer((request, response) => {
     if (isHoldingAll) return;
     const cap = /^\/uri\/(URI%3ACHK[^?/]*)$/i.exec(request.url ?? "")?.[1];
-    if (request.method === "GET" && cap !== undefined) {
-      read.push(cap);
-      if (isHolding) {
-        held.push(cap);
-        return;
-      }
-    }
-    const onward = send(upstream + request.url, { method: request.method, headers: request.headers }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-    });
-    for (const stream of [request, response, onward]) stream.on("error", () => response.destroy());
-    request.pipe(onward);
+    const sendOn = () => {
+      const onward = send(upstream + request.url, { method: request.method, headers: request.headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(response);
+      });
+      for (const stream of [request, response, onward]) stream.on("error", () => response.destroy());
+      request.pipe(onward);
+    };
+    const isFile = request.method === "GET" && cap !== undefined;
+    if (isFile) read.push(cap);
+    if (isFile && isHolding) held.push({ cap, sendOn });
+    else sendOn();
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -48,7 +50,12 @@ export async function countingGateway(upstream: string): Promise<CountingGateway
     holdFiles() {
       isHolding = true;
     },
-    heldFiles: () => held,
+    releaseFiles() {
+      isHolding = false;
+      for (const { sendOn } of held) sendOn();
+      held = [];
+    },
+    heldFiles: () => held.map(({ cap }) => cap),
     async end() {
       server.closeAllConnections();
       server.close();

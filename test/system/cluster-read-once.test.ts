@@ -129,17 +129,15 @@ test("when a server is killed while it reads, the others read what it was readin
   const replicas = [await fleet.start(), await fleet.start(), await fleet.start()];
   for (const { server } of replicas) await server.ready();
   const [doomed, ...others] = replicas as [Replica, Replica, Replica];
-  const before = replicas.flatMap(({ gateway }) => gateway.readFiles());
-  doomed.gateway.holdFiles();
+  // All of them, so that the others have not read everything before the doomed one has begun.
+  for (const { gateway } of replicas) gateway.holdFiles();
   await fleet.put(names("b", 30));
   await fetch(`${others[0]?.server.url}/-/ping/debian/`, {
     method: "POST",
     headers: { authorization: `Bearer ${token}` },
   });
-  await vi.waitFor(() => expect(doomed.gateway.readFiles().length).toBeGreaterThan(before.length > 0 ? 1 : 0), {
-    timeout: 30_000,
-    interval: 20,
-  });
+  await vi.waitFor(() => expect(doomed.gateway.heldFiles()).not.toEqual([]), { timeout: 30_000, interval: 20 });
+  for (const { gateway } of others) gateway.releaseFiles();
   await doomed.server.end("SIGKILL");
   const killedMs = performance.now();
   for (const replica of others)

@@ -239,8 +239,11 @@ async function live(history: readonly Step[]): Promise<void> {
       await pingChanged(served, each, changed);
       const files = await servedFiles(served);
       await expectChangedAreServed(served, files, changed);
-      if (files.Release !== publications.at(-1)?.Release) expect(await dateOf(served)).toBeGreaterThan(dateBefore);
-      else expect(await dateOf(served)).toBe(dateBefore);
+      const date = await dateOf(served);
+      if (files.Release !== publications.at(-1)?.Release) expect(date).toBeGreaterThan(dateBefore);
+      // Pings at once are published in any order, so a moved file may be gone for one publication.
+      else if (each.atOnce && each.look !== "root") expect(date).toBeGreaterThanOrEqual(dateBefore);
+      else expect(date).toBe(dateBefore);
       cpSync(served.folder, join(copies, String(publications.length)), { recursive: true, preserveTimestamps: true });
       publications.push(files);
     }
@@ -277,6 +280,11 @@ const atTheEdges: readonly Step[] = [
   },
 ];
 
+/** Its directories are those of two builders, whose queues do not wait for each other. */
+const movedAtOnce: readonly Step[] = [
+  { ...usual, atOnce: true, changes: [{ kind: "move", which: -1, directory: amd64 }] },
+];
+
 test("after any history, incrementally built indices are byte for byte equal to a build from nothing", {
   timeout: timeoutMs,
 }, async () => {
@@ -286,6 +294,6 @@ test("after any history, incrementally built indices are byte for byte equal to 
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6, size: "max" }), async (history) => {
       if (performance.now() < enoughAtMs) await live(history);
     }),
-    { numRuns: cases(histories), examples: [[atTheEdges]] },
+    { numRuns: cases(histories), examples: [[atTheEdges], [movedAtOnce]] },
   );
 });
