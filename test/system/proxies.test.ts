@@ -145,14 +145,24 @@ interface Reply {
   readonly body: Buffer;
 }
 
-/** Sends a request, with an address on a connection of its own. Resolves when the headers of the response are there. */
-function open({ port: at }: { readonly port: number }, path: string, asked: Asked = {}): Promise<IncomingMessage> {
+/**
+ * Sends a request, with an address on a connection of its own. Resolves when the headers of the response are there. A
+ * connection that was used before may close at any time; as any client, this repeats a GET then (RFC 9112, 9.3.1).
+ */
+function open(proxy: { readonly port: number }, path: string, asked: Asked = {}): Promise<IncomingMessage> {
   const { method = "GET", headers = {}, from } = asked;
   const connection = from === undefined ? { agent } : { agent: false, ca, localAddress: from };
   return new Promise((resolve, reject) => {
-    request({ host: "localhost", family: 4, port: at, path, method, headers, ...connection }, resolve)
-      .on("error", reject)
-      .end();
+    const sent = request(
+      { host: "localhost", family: 4, port: proxy.port, path, method, headers, ...connection },
+      resolve,
+    );
+    sent.on("error", (error: NodeJS.ErrnoException) => {
+      const hasClosed = sent.reusedSocket && error.code === "ECONNRESET" && method === "GET";
+      if (hasClosed) resolve(open(proxy, path, asked));
+      else reject(error);
+    });
+    sent.end();
   });
 }
 
