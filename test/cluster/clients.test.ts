@@ -253,7 +253,7 @@ test("a suite with one publication for long needs no question to Valkey", async 
 test("Valkey gets no address of a client for its session", async () => {
   const two = await TwoReplicas.start();
   await text(two.one, `${suite}/InRelease`);
-  await vi.waitFor(async () => expect(await two.keys()).toContainEqual(expect.stringContaining(":session:")));
+  await vi.waitFor(async () => expect(await two.keys()).toContainEqual(expect.stringContaining(":session:")), 10_000);
   expect((await two.keys()).join(" ")).not.toContain("192.0.2.1");
 });
 

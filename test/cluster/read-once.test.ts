@@ -182,7 +182,7 @@ describe("while a replica reads a file", () => {
     await putPackages(one.served, 1);
     const other = await replica(one.served.folder);
     const refreshed = one.served.ping();
-    await vi.waitFor(() => expect(one.opened).toHaveLength(1));
+    await vi.waitFor(() => expect(one.opened).toHaveLength(1), 10_000);
     const waiting = other.served.ping();
     // Three times as long as a reservation lasts if it is not renewed.
     await sleep(900);
@@ -199,7 +199,7 @@ describe("while a replica reads a file", () => {
     await putPackages(dying.served, 1);
     const other = await replica(dying.served.folder);
     const refreshed = dying.served.ping();
-    await vi.waitFor(() => expect(dying.opened).toHaveLength(1));
+    await vi.waitFor(() => expect(dying.opened).toHaveLength(1), 10_000);
     const begunMs = performance.now();
     const waiting = other.served.ping();
     // As after SIGKILL: it renews nothing and says nothing.
@@ -288,7 +288,7 @@ describe("without Valkey", () => {
     await putPackages(one.served, 1);
     const other = await replica(one.served.folder);
     const refreshed = one.served.ping();
-    await vi.waitFor(() => expect(one.opened).toHaveLength(1));
+    await vi.waitFor(() => expect(one.opened).toHaveLength(1), 10_000);
     await lostValkey([one, other]);
     goOn();
     await refreshed;

@@ -55,7 +55,7 @@ test("after a stop, no waiting segment is rendered", async () => {
       return Buffer.of();
     });
   const pinged = served.ping().catch(() => "cut short");
-  await vi.waitFor(() => expect(rendered).toHaveBeenCalledTimes(4));
+  await vi.waitFor(() => expect(rendered).toHaveBeenCalledTimes(4), 10_000);
   const stopped = served.repository.stop();
   goOn();
   await stopped;

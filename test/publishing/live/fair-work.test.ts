@@ -221,12 +221,12 @@ test("a refresh of the whole tree after a restart omits nothing that an earlier 
   await served.restart();
   isSlow = true;
   const first = served.ping();
-  await vi.waitFor(() => expect(gates).toHaveLength(1));
+  await vi.waitFor(() => expect(gates).toHaveLength(1), 10_000);
   const second = served.ping();
   // The second ping has listed the suite and its directories, and waits for the builder's directory.
   await expect.poll(() => timesSeen).toBe(2);
   gates[0]?.resolve();
-  await vi.waitFor(() => expect(gates).toHaveLength(2));
+  await vi.waitFor(() => expect(gates).toHaveLength(2), 10_000);
   await first;
   expect(await packageNames(served)).toEqual(["first 1.0-1"]);
   gates[1]?.resolve();
@@ -255,7 +255,7 @@ test("a ping during the first survey after a restart lists only its own file, af
   isSlow = true;
   listed.length = 0;
   const first = served.ping();
-  await vi.waitFor(() => expect(listed).toContain(place));
+  await vi.waitFor(() => expect(listed).toContain(place), 10_000);
   const path = await put(served, place, "new");
   const ping = served.ping(path);
   expect(await isPending(ping)).toBe(true);
@@ -281,9 +281,9 @@ test("a poll at the start does not survey a suite again that a ping has just beg
   const served = new ServedFolder({ wrap });
   const path = await put(served, place, "hello");
   const polled = served.repository.start(3600);
-  await vi.waitFor(() => expect(listed).toContain("dists"));
+  await vi.waitFor(() => expect(listed).toContain("dists"), 10_000);
   const ping = served.ping(path);
-  await vi.waitFor(() => expect(listed).toContain(place));
+  await vi.waitFor(() => expect(listed).toContain(place), 10_000);
   gates.get("dists")?.resolve();
   expect(await isPending(polled)).toBe(true);
   gates.get(place)?.resolve();

@@ -58,7 +58,7 @@ test("metadata is read while another directory is being listed, and once for eac
   await put("late/d.deb", "d");
   const letGo = hold();
   const pinged = served.ping();
-  await vi.waitFor(() => expect(events).toEqual(["entry", "entry", "entry"]));
+  await vi.waitFor(() => expect(events).toEqual(["entry", "entry", "entry"]), 10_000);
   letGo();
   await pinged;
   expect(events).toEqual(["entry", "entry", "entry", "entry"]);
@@ -79,7 +79,7 @@ test("metadata that was read before its file became untrusted is not used afterw
   lie("Depends: worse");
   const letGo = hold();
   const pinged = served.ping();
-  await vi.waitFor(() => expect(events.filter((event) => event === "entry")).toHaveLength(3));
+  await vi.waitFor(() => expect(events.filter((event) => event === "entry")).toHaveLength(3), 10_000);
   await served.repository.audit.scrubOne();
   letGo();
   await pinged;
