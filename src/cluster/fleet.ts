@@ -489,7 +489,7 @@ export class Fleet implements FleetOfRepository {
 
   /** @throws ValkeyUnavailable, StateUnwritable */
   async #takeRecent(): Promise<void> {
-    for (const each of this.#publications()) await each.takeRecent();
+    for (const each of this.#publications()) await each.past?.takeRecent();
   }
 
   #noteAnnouncement(message: Buffer): void {

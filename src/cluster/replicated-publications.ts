@@ -1,5 +1,5 @@
-// The publications that a repository keeps under one name, on all replicas: announces those that are made here, and
-// takes over those that others announce.
+// The current publications that a repository keeps under one name, on all replicas: announces those that are made here,
+// and takes over those that others announce.
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { StateName, Suite } from "../base/names.ts";
@@ -8,13 +8,13 @@ import { withResolvers } from "../base/with-resolvers.ts";
 import type { Replicas } from "../publishing/build/replicas.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { Manifest } from "../publishing/store/publication.ts";
-import { publicationId } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
 import { acknowledge, announcementChannel, announcementText } from "./announcements.ts";
 import type { CurrentPublication, CurrentState, UnknownState } from "./current.ts";
-import { orderOf, parseCurrent } from "./current.ts";
+import { orderOf } from "./current.ts";
 import { LeaseLost } from "./lease-lost.ts";
 import { orderText } from "./members.ts";
+import { PastPublications } from "./past-publications.ts";
 import { SharedPublications, UnusableContent } from "./publications.ts";
 import { commitScript, keys, offerScript, replaceScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
@@ -90,22 +90,10 @@ type OwnState =
   | { readonly kind: "publication"; readonly suite: Suite; readonly dateSeconds: number; readonly manifest: Manifest }
   | Extract<CurrentState, { readonly kind: "withdrawal" }>;
 
-/** How long clients read a publication after the next one, in ms; see the sessions of clients that use plain names. */
-const recentMs = 300_000;
-
-/** When it began, in ms since the epoch. */
-const servedMsOf = (state: CurrentState): number => (state.kind === "publication" ? state.servedMs : state.withdrawnMs);
-
-/** The id of a publication, or the time from which a suite is not served, in the form of an id. */
-const momentOf = (state: CurrentState): string =>
-  state.kind === "publication" ? state.id : publicationId(Math.floor(state.withdrawnMs / 1000));
-
-/** The field of a state among those that are kept, as the scripts write it. */
-const keptFieldOf = (state: CurrentState): string => `${state.suite} ${orderText(state)}`;
-
 export class ReplicatedPublications implements Replicas {
   readonly stateName: StateName;
   /** Undefined until the repository is attached. */
+  past: PastPublications | undefined;
   snapshots: ReplicatedSnapshots | undefined;
   firstOwners: SharedFirstOwners | undefined;
   readonly #options: ReplicatedPublicationsOptions;
@@ -133,18 +121,20 @@ export class ReplicatedPublications implements Replicas {
   attach(repository: Repository): void {
     const { valkey, sealing, stateName, isPrepared, fleet } = this.#options;
     this.#repository = repository;
-    this.#publications = new SharedPublications({ valkey, sealing, stateName, store: repository.store });
+    const publications = new SharedPublications({ valkey, sealing, stateName, store: repository.store });
+    this.#publications = publications;
     const snapshots = new ReplicatedSnapshots({
       valkey,
       stateName,
       repository,
       settle: async () => void (await fleet.settle()),
-      take: (suite, id) => this.#takeKept(suite, id),
+      take: async (suite, id) => await this.past?.take(suite, id),
       announce: async () => {
         await valkey.run((redis) => redis.publish(valkey.prefix + snapshotChannel, stateName));
       },
     });
     this.snapshots = snapshots;
+    this.past = new PastPublications({ valkey, stateName, repository, publications, snapshots, queue: this.#queue });
     const { firstOwners } = repository;
     const isPublisher = () => this.isPublisher;
     this.firstOwners = new SharedFirstOwners({
@@ -358,121 +348,11 @@ export class ReplicatedPublications implements Replicas {
     return [...publications, ...withdrawals];
   }
 
-  /**
-   * Exchanges past publications with the fleet: clients may still read them, and any replica may be asked for them.
-   * @throws ValkeyUnavailable, StateUnwritable
-   */
+  /** Exchanges with the fleet what is not current any more. @throws ValkeyUnavailable, StateUnwritable */
   async exchangePast(): Promise<void> {
     const { isPublisher } = this;
-    const repository = this.#repository;
-    if (repository === undefined) return;
-    const { store } = repository;
     await this.firstOwners?.offer();
-    const known = await this.#keptInValkey();
-    await this.#pushUnknown(known);
-    const oldestMs = Date.now() - repository.keepSeconds * 1000;
-    for (const [suite, states] of known) {
-      const held = this.snapshots?.heldIds(suite);
-      for (const [index, state] of states.entries()) {
-        const next = states[index + 1];
-        if (next === undefined) {
-          // Nobody renews it otherwise as long as it is the current one.
-          if (isPublisher && state.kind === "publication") await this.#renew(state);
-          continue;
-        }
-        const isKept = servedMsOf(next) > oldestMs || (state.kind === "publication" && held?.has(state.id) === true);
-        if (!isKept && isPublisher) await this.#forgetKept(state);
-        if (!isKept || state.kind === "withdrawal") continue;
-        if (!store.has(suite, state.id)) await this.#takePast(state, next);
-        else if (isPublisher) await this.#renew(state);
-      }
-    }
-    await repository.removeOld();
-  }
-
-  /** Takes over one past publication, if Valkey has it. @throws ValkeyUnavailable, StateUnwritable */
-  async #takeKept(suite: Suite, id: string): Promise<void> {
-    const states = (await this.#keptInValkey()).get(suite) ?? [];
-    const at = states.findIndex((state) => state.kind === "publication" && state.id === id);
-    const [state, next] = [states[at], states[at + 1]];
-    if (state?.kind === "publication" && next !== undefined) await this.#takePast(state, next);
-  }
-
-  /** Stores the publications that Valkey does not know. */
-  async #pushUnknown(known: ReadonlyMap<Suite, readonly CurrentState[]>): Promise<void> {
-    const [store, publications] = [this.#repository?.store, this.#publications];
-    if (store === undefined || publications === undefined) return;
-    for (const [suite, id] of Array.from(store.ids())) {
-      const states = known.get(suite) ?? [];
-      if (states.some((state) => state.kind === "publication" && state.id === id)) continue;
-      const manifest = store.get(suite, id);
-      if (manifest !== undefined)
-        await this.#noteKept(await publications.push(manifest, store.servedSince(suite, id) * 1000));
-    }
-  }
-
-  /** Keeps a publication in Valkey for another while. */
-  async #renew(state: CurrentPublication): Promise<void> {
-    const manifest = this.#repository?.store.get(state.suite, state.id);
-    const renewed = manifest && (await this.#publications?.push(manifest, state.servedMs));
-    // The patches of an older publication are not kept: then it is another manifest.
-    if (renewed !== undefined && renewed.digest !== state.digest) await this.#noteKept(renewed);
-  }
-
-  async #noteKept(state: CurrentState): Promise<void> {
-    const { valkey } = this.#options;
-    await valkey.run((redis) => redis.hset(this.#keptKey, keptFieldOf(state), JSON.stringify(state)));
-  }
-
-  async #forgetKept(state: CurrentState): Promise<void> {
-    await this.#options.valkey.run((redis) => redis.hdel(this.#keptKey, keptFieldOf(state)));
-  }
-
-  get #keptKey(): string {
-    return this.#options.valkey.prefix + keys.kept(this.stateName);
-  }
-
-  /**
-   * Takes over the publications that were current a moment ago: clients are still reading them.
-   * @throws ValkeyUnavailable, StateUnwritable
-   */
-  async takeRecent(): Promise<void> {
-    const store = this.#repository?.store;
-    if (store === undefined) return;
-    const sinceMs = Date.now() - recentMs;
-    for (const states of (await this.#keptInValkey()).values()) {
-      for (const [index, state] of states.entries()) {
-        const next = states[index + 1];
-        if (next === undefined || state.kind === "withdrawal" || servedMsOf(next) < sinceMs) continue;
-        await this.#takePast(state, next);
-      }
-    }
-  }
-
-  async #takePast(past: CurrentPublication, next: CurrentState): Promise<void> {
-    const [store, publications] = [this.#repository?.store, this.#publications];
-    if (store === undefined || publications === undefined) return;
-    const times = { servedMs: past.servedMs, supersededMs: servedMsOf(next), successor: momentOf(next) };
-    try {
-      await this.#queue.run(async () => {
-        if (!store.has(past.suite, past.id)) await store.keepPast(await publications.fetch(past), times);
-      });
-    } catch (thrown) {
-      // It is as if it were not kept: Valkey has lost it, or a newer version has another form.
-      if (!(thrown instanceof UnusableContent)) throw thrown;
-    }
-  }
-
-  /** All states of each suite, the earliest first. */
-  async #keptInValkey(): Promise<ReadonlyMap<Suite, readonly CurrentState[]>> {
-    const { valkey } = this.#options;
-    const bySuite = new Map<Suite, CurrentState[]>();
-    for (const text of await valkey.run((redis) => redis.hvals(this.#keptKey))) {
-      const state = parseCurrent(text);
-      if (state !== undefined) bySuite.set(state.suite, [...(bySuite.get(state.suite) ?? []), state]);
-    }
-    for (const states of bySuite.values()) states.sort((a, b) => orderOf(a) - orderOf(b));
-    return bySuite;
+    await this.past?.exchange(isPublisher);
   }
 
   /**
