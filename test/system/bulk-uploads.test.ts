@@ -39,7 +39,7 @@ test("the first publication of a server contains the whole tree, however large i
   await served.ping();
   expect(published).toHaveLength(1);
   expect(await packageNames(served)).toHaveLength(3000);
-}, 60_000);
+});
 
 test("if there are too many rejects for a response, it contains the most recent ones", async () => {
   const served = new ServedFolder();
@@ -51,4 +51,4 @@ test("if there are too many rejects for a response, it contains the most recent 
   expect(rejected.map(({ path }) => path)).toContain(`${place}/mallory/last.deb`);
   const status = served.repository.status();
   expect(status.rejected.length + (status.untoldRejections ?? 0)).toBe(5101);
-}, 60_000);
+});

@@ -75,7 +75,7 @@ class Served {
     );
   }
 
-  /** Waits until everything can be downloaded. @returns Release's Date */
+  /** Waits until everything can be downloaded, and no other publication follows. @returns Release's Date */
   async whole(): Promise<number> {
     await expect.poll(() => this.ping(), { timeout: long / 2, interval: 200 }).toBe(200);
     const get = async (path: string): Promise<string> => {
@@ -87,7 +87,9 @@ class Served {
     const names = [...packages.matchAll(/^Filename: (.*)$/gm)].map(([, name]) => name ?? "");
     expect(names).toHaveLength(packagesAtFirst);
     for (const name of names) await get(name);
-    return Date.parse(/^Date: (.*)$/m.exec(await get("dists/sid/Release"))?.[1] ?? "");
+    const release = () => get("dists/sid/Release");
+    await expect.poll(release, { timeout: long / 2, interval: 200 }).toContain(" main/Contents-amd64\n");
+    return Date.parse(/^Date: (.*)$/m.exec(await release())?.[1] ?? "");
   }
 }
 

@@ -44,7 +44,7 @@ let server: ServerUnderTest;
 const ends: (() => Promise<void>)[] = [];
 beforeAll(async () => {
   server = await startServer();
-}, 60_000);
+});
 afterAll(async () => {
   for (const end of ends) await end();
 });

@@ -295,7 +295,7 @@ describe("while the grid is away", () => {
     });
   beforeAll(async () => {
     grid = await start();
-  }, 60_000);
+  });
   afterAll(() => grid.stop());
 
   /** The lines of a repository's table, whose tree has a package, a flat repository and another file. */
