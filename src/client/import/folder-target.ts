@@ -166,7 +166,7 @@ class FolderTarget implements ImportTarget {
       await rm(at, { recursive: true, force: true });
       await mkdir(at, { mode: 0o755 });
     }
-    // These calls block: promises would take several times as long, and nothing else runs meanwhile.
+    // Synchronous, because promises would take several times as long. No other work waits here.
     for (const { name, file } of added)
       this.#states.set(`${path}/${name}`, stateOf(statSync(this.#stagedPath(file), { bigint: true })));
     // The record comes first and has what is removed, too: then nothing is forgotten if the run is interrupted.
