@@ -27,6 +27,8 @@ import { segmentKey } from "./segment-ref.ts";
 
 /** How long after the start the index begins to follow, unless it is asked before, in ms. First, apt is served. */
 const firstDelayMs = 5000;
+/** How long after a publication the index follows it, in ms: whoever waits for the publication comes first. */
+const restMs = 100;
 /** How long after a failure the index is updated again, in ms, unless there is a publication before. */
 const retryMs = 60_000;
 /** How often a change is tried again if the database turns out to be corrupt. */
@@ -77,7 +79,7 @@ export class SearchIndex implements PackageIndex {
     if (!this.#isStarted || this.#isRequested || this.#stopping.signal.aborted) return;
     this.#isRequested = true;
     this.#isComplete = false;
-    void this.#queue.run(() => this.#follow());
+    void this.#queue.run(() => this.#followSoon());
   }
 
   /** Resolves when the index has followed all changes. */
@@ -141,6 +143,12 @@ export class SearchIndex implements PackageIndex {
     if (this.#isStarted) return;
     this.#isStarted = true;
     this.changed();
+  }
+
+  async #followSoon(): Promise<void> {
+    const { signal } = this.#stopping;
+    await sleep(restMs, signal).catch(() => undefined);
+    if (!signal.aborted) await this.#follow();
   }
 
   /** Brings the index to the current publications. The work is proportional to the segments that differ. */
