@@ -25,6 +25,8 @@ const renewMs = 1000;
 const pollMs = 500;
 /** How many inspections one command fetches: they and their lists of files have some hundred kilobytes at most. */
 const maxFetchedAtOnce = 64;
+/** How many inspections may be on their way to Valkey before readers wait for it. This bounds memory. */
+const maxUntold = 16;
 /** For how long no command is sent after Valkey has not answered one. */
 const awayMs = 1000;
 
@@ -77,7 +79,7 @@ export interface FleetInspectionsOptions {
   readonly settleMs?: number;
 }
 
-/** What this server has read while the others could not be told. */
+/** What this server has read, and the others are not told yet. */
 interface Untold {
   readonly key: string;
   readonly token: string;
@@ -99,8 +101,10 @@ export class FleetInspections implements SharedInspections {
   readonly #waiting = new Map<string, Set<() => void>>();
   /** Those that wait until files can be reserved. */
   #paused: (() => void)[] = [];
-  /** By name. There are not more of them than concurrent reads. */
+  /** By name. There are not many more of them than concurrent reads. */
   readonly #untold = new Map<string, Untold>();
+  /** Those of them that are on their way to Valkey. */
+  readonly #telling = new Set<Untold>();
   readonly #yieldNow = yieldToEventLoop();
   readonly #channel: string;
   readonly #timers: readonly NodeJS.Timeout[];
@@ -144,6 +148,7 @@ export class FleetInspections implements SharedInspections {
       const token = `${this.#options.member}/${++this.#tokens}`;
       const digest = found.digest();
       let state: Reserved | undefined;
+      let isTelling = false;
       const begin = async (): Promise<boolean> => {
         // A second attempt keeps the reservation of the first.
         if (state !== "reserved") state = await this.#reserve(name, token, digest);
@@ -152,11 +157,14 @@ export class FleetInspections implements SharedInspections {
       try {
         const inspection = await read(begin);
         if (inspection !== undefined) {
-          if (state === "reserved") await this.#share(name, { key, token, inspection });
+          if (state === "reserved" && !isTemporary(inspection)) {
+            isTelling = true;
+            await this.#share(name, { key, token, inspection });
+          }
           return inspection;
         }
       } finally {
-        if (state === "reserved" && !this.#untold.has(name)) this.#end(name, token);
+        if (state === "reserved" && !isTelling) this.#end(name, token);
       }
       if (state === "elsewhere") await abortable(this.#isReadElsewhere(name), signal);
     }
@@ -290,32 +298,42 @@ export class FleetInspections implements SharedInspections {
     void this.#tryRun((redis) => redis.eval(endScript, 1, this.#readingKey(name), token, channel, name));
   }
 
+  /** Begins to tell the others what this server has read, and waits for that only if there is much to tell. */
   async #share(name: string, read: Untold): Promise<void> {
-    if (isTemporary(read.inspection)) return;
     this.#untold.set(name, read);
-    if (!this.#isAway) await this.#tell(name, read);
+    if (this.#isAway) return;
+    const telling = this.#tell(name, read);
+    if (this.#untold.size > maxUntold) await telling;
   }
 
-  /** Stores what this server has read; its reservation lasts until then. */
-  async #tell(name: string, { inspection }: Untold): Promise<boolean> {
+  /** Stores what this server has read; its reservation lasts until then. @returns whether that was possible */
+  async #tell(name: string, read: Untold): Promise<boolean> {
+    this.#telling.add(read);
     try {
-      await this.#store(name, inspection, "replace");
-      this.#untold.delete(name);
-      return true;
+      await this.#store(name, read.inspection, "replace");
     } catch {
       return false;
+    } finally {
+      this.#telling.delete(read);
     }
+    this.#forgetUntold(name, read);
+    return true;
   }
 
   /** Stores what could not be stored when it was read. */
   async #tellRest(): Promise<void> {
     for (const [name, read] of this.#untold) {
       if (this.#isAway) return;
+      if (this.#telling.has(read)) continue;
       // Meanwhile it may have turned out to be wrong.
-      if (this.#options.marks.isWrong(read.key)) this.#untold.delete(name);
+      if (this.#options.marks.isWrong(read.key)) this.#forgetUntold(name, read);
       else if (!(await this.#tell(name, read))) return;
-      this.#end(name, read.token);
     }
+  }
+
+  #forgetUntold(name: string, read: Untold): void {
+    if (this.#untold.get(name) === read) this.#untold.delete(name);
+    this.#end(name, read.token);
   }
 
   async #store(name: string, whole: Inspection, mode: "add" | "replace"): Promise<void> {
