@@ -111,10 +111,13 @@ export class ReplicatedPings {
    * @throws ValkeyUnavailable, PingFailed
    */
   async note(path: TreePath, ping: string = randomUUID()): Promise<string> {
-    const { valkey, repository, id, refusal } = this.#options;
+    const { valkey, repository, id, isPublisher, refusal } = this.#options;
     const reason = refusal();
     if (reason !== undefined) throw new ValkeyUnavailable(reason);
-    const note = JSON.stringify({ repository, ping, from: id, path: this.#sealed(ping, path) } satisfies PingMessage);
+    const message: PingMessage = { repository, ping, from: id, path: this.#sealed(ping, path) };
+    const note = JSON.stringify(message);
+    // The note is for the next publisher, should this one not live to answer.
+    if (isPublisher() && this.#answering.size < maxWaiting) void this.#answer(message);
     const notes = valkey.prefix + keys.pings(repository);
     const isNoted = await valkey.run((redis) =>
       redis.eval(noteScript, 1, notes, ping, note, maxWaiting, valkey.prefix + pingChannel),
@@ -214,13 +217,14 @@ export class ReplicatedPings {
   }
 
   async #sendAnswer({ ping, from }: Pick<PingMessage, "ping" | "from">, answer: string): Promise<void> {
-    const { valkey, repository } = this.#options;
+    const { valkey, repository, id } = this.#options;
     this.#answers.set(ping, answer);
-    const text = JSON.stringify({ repository, ping, answer } satisfies AnswerMessage);
+    const message: AnswerMessage = { repository, ping, answer };
+    if (from === id) this.noteAnswer(message);
     await valkey.run((redis) =>
       Promise.all([
         redis.hdel(valkey.prefix + keys.pings(repository), ping),
-        redis.publish(valkey.prefix + answerChannel(from), text),
+        from !== id && redis.publish(valkey.prefix + answerChannel(from), JSON.stringify(message)),
       ]),
     );
   }
