@@ -1,26 +1,35 @@
 // The messages with which the publisher announces publications: first all replicas prepare one, then it becomes
 // current for all at once.
 import { z } from "zod";
-import type { CurrentState } from "./current.ts";
-import { currentState } from "./current.ts";
-import { orderText } from "./members.ts";
+import type { AnnouncedState } from "./current.ts";
+import { announcedState, currentState, orderOf } from "./current.ts";
 import { parsedJson } from "./parsed-json.ts";
+import type { SealedValues } from "./shared-values.ts";
 import type { Valkey } from "./valkey.ts";
 
-const announcement = z.object({
-  kind: z.enum(["prepare", "commit"]),
+const common = {
   /** The name under which the publication is kept. */
   state: z.string(),
-  current: currentState,
   /** The id of the publisher. */
   from: z.string(),
-});
+  /** Parts of the publication by their keys, sealed; in base64 on their way. */
+  values: z
+    .record(z.string(), z.string())
+    .transform(
+      (encoded): SealedValues =>
+        new Map(Object.entries(encoded).map(([key, text]) => [key, Buffer.from(text, "base64")])),
+    ),
+};
+const announcement = z.discriminatedUnion("kind", [
+  z.object({ ...common, kind: z.literal("prepare"), current: announcedState }),
+  z.object({ ...common, kind: z.literal("commit"), current: currentState }),
+]);
 
 const acknowledgement = z.object({
   state: z.string(),
-  suite: z.string(),
-  order: z.string(),
-  /** The id of the replica that has prepared the publication. */
+  /** What was prepared; see `identityOf`. */
+  prepared: z.string(),
+  /** The id of the replica that has prepared it. */
   from: z.string(),
 });
 
@@ -32,8 +41,15 @@ export const announcementChannel = "announce";
 /** @param id of the publisher */
 export const acknowledgementChannel = (id: string): string => `prepared:${id}`;
 
-export const announcementText = (kind: Announcement["kind"], state: string, current: CurrentState, from: string) =>
-  JSON.stringify({ kind, state, current, from } satisfies Announcement);
+/** The text of an announcement. */
+export function announcementText({ values, ...announcement }: Announcement): string {
+  const encoded = Object.fromEntries(Array.from(values, ([key, sealed]) => [key, sealed.toString("base64")]));
+  return JSON.stringify({ ...announcement, values: encoded });
+}
+
+/** Identifies what is announced: a publication that was given up may have the same suite and Date as a later one. */
+export const identityOf = (current: AnnouncedState): string =>
+  `${current.suite} ${orderOf(current)} ${current.kind === "publication" ? current.digest : ""}`;
 
 /** Tells the publisher that a replica has prepared what it has announced. @throws ValkeyUnavailable */
 export async function acknowledge(
@@ -41,9 +57,9 @@ export async function acknowledge(
   { state, current, from }: Pick<Announcement, "state" | "current" | "from">,
   by: string,
 ): Promise<void> {
-  const prepared: Acknowledgement = { state, suite: current.suite, order: orderText(current), from: by };
+  const acknowledged: Acknowledgement = { state, prepared: identityOf(current), from: by };
   const channel = valkey.prefix + acknowledgementChannel(from);
-  await valkey.run((redis) => redis.publish(channel, JSON.stringify(prepared)));
+  await valkey.run((redis) => redis.publish(channel, JSON.stringify(acknowledged)));
 }
 
 /** @returns undefined for a message of another form, which a newer version of the program may have sent */

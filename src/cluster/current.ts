@@ -9,15 +9,19 @@ import { parted } from "./scripts.ts";
 const suite = parsedBy(parseSuiteOrFlat);
 const integer = z.number().int().nonnegative();
 /** Fields are only ever added, and those that are not known here are ignored. */
-const publication = z.object({
+const announced = z.object({
   kind: z.literal("publication"),
   suite,
   id: z.string(),
   dateSeconds: integer,
   /** When the publisher began to serve it, in ms since the epoch. */
   servedMs: integer,
-  /** Of the manifest. */
+  /** Of the manifest without its signatures. */
   digest: z.string(),
+});
+const publication = announced.extend({
+  /** Of the manifest with its signatures. */
+  signed: z.string(),
 });
 const withdrawal = z.object({
   kind: z.literal("withdrawal"),
@@ -30,6 +34,12 @@ const withdrawal = z.object({
 
 export const currentState = z.discriminatedUnion("kind", [publication, withdrawal]);
 
+export const announcedState = z.discriminatedUnion("kind", [announced, withdrawal]);
+
+/** A publication that may still be signed, without its content. */
+export type AnnouncedPublication = z.infer<typeof announced>;
+/** What is to become the state of a suite. */
+export type AnnouncedState = z.infer<typeof announcedState>;
 /** The current publication of a suite, without its content. */
 export type CurrentPublication = z.infer<typeof publication>;
 /** A suite that has a current publication, or is no longer served. */

@@ -18,12 +18,12 @@ import { FleetCounter } from "./counters.ts";
 import type { Heard, Member } from "./members.ts";
 import { aliveMs, beat, beatMs, release } from "./members.ts";
 import { answerChannel, parseAnswer, parsePing, pingChannel } from "./pings.ts";
-import { UnusableContent } from "./publications.ts";
 import type { ReplicatedPublications } from "./replicated-publications.ts";
 import { snapshotChannel } from "./replicated-publications.ts";
 import type { FleetOfRepository, ReplicatedRepositoryOptions } from "./replicated-repository.ts";
 import { ReplicatedRepository } from "./replicated-repository.ts";
 import { FleetSessions } from "./sessions.ts";
+import { UnusableContent } from "./shared-values.ts";
 import type { FleetStatus } from "./status.ts";
 import { fleetStatus, lagSecondsOf } from "./status.ts";
 import { Valkey } from "./valkey.ts";
@@ -257,6 +257,13 @@ export class Fleet implements FleetOfRepository {
 
   get servingMembers(): readonly string[] {
     return this.otherMembers.map(({ id }) => id);
+  }
+
+  get membership(): string {
+    return (this.#heard?.members ?? [])
+      .map(({ id, isServing }) => `${id} ${isServing}`)
+      .toSorted()
+      .join();
   }
 
   get otherMembers(): readonly Member[] {

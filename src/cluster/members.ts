@@ -2,7 +2,7 @@
 // which lease, and which publications are current.
 import { z } from "zod";
 import type { StateName } from "../base/names.ts";
-import type { CurrentState, UnknownState } from "./current.ts";
+import type { AnnouncedState, CurrentState, UnknownState } from "./current.ts";
 import { orderOf, parseOrdered } from "./current.ts";
 import { parsedJson } from "./parsed-json.ts";
 import { beatScript, keys, parted, releaseScript } from "./scripts.ts";
@@ -127,4 +127,4 @@ const statesIn = (pairs: readonly string[]): readonly (CurrentState | UnknownSta
   pairs.flatMap((suite, index) => (index % 2 === 0 ? (parseOrdered(suite, pairs[index + 1] ?? "") ?? []) : []));
 
 /** The form in which Valkey compares states. */
-export const orderText = (current: CurrentState): string => String(orderOf(current));
+export const orderText = (current: AnnouncedState): string => String(orderOf(current));

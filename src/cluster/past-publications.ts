@@ -8,9 +8,9 @@ import type { CurrentPublication, CurrentState } from "./current.ts";
 import { orderOf, parseCurrent } from "./current.ts";
 import { orderText } from "./members.ts";
 import type { SharedPublications } from "./publications.ts";
-import { UnusableContent } from "./publications.ts";
 import { keys } from "./scripts.ts";
 import type { ReplicatedSnapshots } from "./shared-snapshots.ts";
+import { UnusableContent } from "./shared-values.ts";
 import type { Valkey } from "./valkey.ts";
 
 export interface PastPublicationsOptions {
@@ -52,7 +52,9 @@ export class PastPublications {
     const { repository, snapshots } = this.#options;
     const { store } = repository;
     const known = await this.#keptInValkey();
-    await this.#pushUnknown(known);
+    // Publications share most of their content, which is looked up once.
+    const keys = new Set<string>();
+    await this.#pushUnknown(known, keys);
     const oldestMs = Date.now() - repository.keepSeconds * 1000;
     for (const [suite, states] of known) {
       const held = snapshots.heldIds(suite);
@@ -60,14 +62,14 @@ export class PastPublications {
         const next = states[index + 1];
         if (next === undefined) {
           // Nobody renews it otherwise as long as it is the current one.
-          if (isPublisher && state.kind === "publication") await this.#renew(state);
+          if (isPublisher && state.kind === "publication") await this.#renew(state, keys);
           continue;
         }
         const isKept = servedMsOf(next) > oldestMs || (state.kind === "publication" && held?.has(state.id) === true);
         if (!isKept && isPublisher) await this.#forgetKept(state);
         if (!isKept || state.kind === "withdrawal") continue;
         if (!store.has(suite, state.id)) await this.#takeOver(state, next);
-        else if (isPublisher) await this.#renew(state);
+        else if (isPublisher) await this.#renew(state, keys);
       }
     }
     await repository.removeOld();
@@ -81,8 +83,8 @@ export class PastPublications {
     if (state?.kind === "publication" && next !== undefined) await this.#takeOver(state, next);
   }
 
-  /** Stores the publications that Valkey does not know. */
-  async #pushUnknown(known: ReadonlyMap<Suite, readonly CurrentState[]>): Promise<void> {
+  /** Stores the publications that Valkey does not know. @param keys what Valkey has; those that it gets are added */
+  async #pushUnknown(known: ReadonlyMap<Suite, readonly CurrentState[]>, keys: Set<string>): Promise<void> {
     const { publications } = this.#options;
     const { store } = this.#options.repository;
     for (const [suite, id] of Array.from(store.ids())) {
@@ -90,17 +92,17 @@ export class PastPublications {
       if (states.some((state) => state.kind === "publication" && state.id === id)) continue;
       const manifest = store.get(suite, id);
       if (manifest !== undefined)
-        await this.#noteKept(await publications.push(manifest, store.servedSince(suite, id) * 1000));
+        await this.#noteKept(await publications.push(manifest, store.servedSince(suite, id) * 1000, keys));
     }
   }
 
-  /** Keeps a publication in Valkey for another while. */
-  async #renew(state: CurrentPublication): Promise<void> {
+  /** Keeps a publication in Valkey for another while. @param keys as above */
+  async #renew(state: CurrentPublication, keys: Set<string>): Promise<void> {
     const { repository, publications } = this.#options;
     const manifest = repository.store.get(state.suite, state.id);
-    const renewed = manifest && (await publications.push(manifest, state.servedMs));
+    const renewed = manifest && (await publications.push(manifest, state.servedMs, keys));
     // The patches of an older publication are not kept: then it is another manifest.
-    if (renewed !== undefined && renewed.digest !== state.digest) await this.#noteKept(renewed);
+    if (renewed !== undefined && renewed.signed !== state.signed) await this.#noteKept(renewed);
   }
 
   async #noteKept(state: CurrentState): Promise<void> {

@@ -1,27 +1,34 @@
 // The publications of one repository in Valkey: the publisher puts the content of each there, and all others take over
-// what they lack. Values are sealed, so that what opens was stored by a replica of this fleet.
-import { createHash, hash } from "node:crypto";
-import { gunzipSync, gzipSync } from "node:zlib";
-import { asBuffer } from "../base/as-buffer.ts";
-import { RepoError } from "../base/errors.ts";
+// what they lack.
+import { hash } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { forEachConcurrent } from "../base/for-each-concurrent.ts";
-import type { StateName } from "../base/names.ts";
+import type { StateName, Suite } from "../base/names.ts";
 import { yieldToEventLoop } from "../base/yield-to-event-loop.ts";
-import type { PoolRecord } from "../publishing/store/package-pool.ts";
-import type { Manifest } from "../publishing/store/publication.ts";
-import { namesPackages } from "../publishing/store/publication.ts";
+import type { Manifest, PublishedIndex, Signatures, UnsignedManifest } from "../publishing/store/publication.ts";
+import { namesPackages, runsOf } from "../publishing/store/publication.ts";
 import type { PublicationStore } from "../publishing/store/publication-store.ts";
-import type { StoredSegment } from "../publishing/store/segment-store.ts";
-import type { CurrentPublication } from "./current.ts";
+import type { AnnouncedPublication, CurrentPublication } from "./current.ts";
 import { orderOf } from "./current.ts";
-import { renewScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
+import type { ManifestOfRuns, SharedRun } from "./shared-manifest.ts";
+import {
+  digestOfRun,
+  digestOfSegment,
+  digestOfText,
+  manifestIn,
+  manifestText,
+  packed,
+  runIn,
+  runText,
+  segmentIn,
+  segmentValue,
+  signaturesIn,
+  signaturesText,
+} from "./shared-manifest.ts";
+import type { Readable, SealedValues, Wanted } from "./shared-values.ts";
+import { SharedValues, UnusableContent } from "./shared-values.ts";
 import type { Valkey } from "./valkey.ts";
-
-/** A part of a publication is not in Valkey, or a newer version of the program has written it in another form. */
-export class UnusableContent extends RepoError {
-  readonly code = "cluster/unavailable";
-}
 
 interface SharedPublicationsOptions {
   readonly valkey: Valkey;
@@ -30,129 +37,157 @@ interface SharedPublicationsOptions {
   readonly store: PublicationStore;
 }
 
-/**
- * The form of manifests and segments. A version of the program with another form must also use other keys, because
- * whoever finds a key does not store the value again.
- */
-const form = 1;
-
-/** A manifest as it is stored, with what identifies the bytes of its segments. */
-interface SharedManifest {
-  /** Undefined in the first ones. */
-  readonly form?: number;
-  readonly manifest: Manifest;
-  /** By the id of each segment: a digest of its bytes. Two versions of the program may compress differently. */
-  readonly digests: Readonly<Record<string, string>>;
-}
-
-/** The header of a stored segment; its bytes follow. */
-interface SegmentHeader {
-  readonly form?: number;
-  readonly sizes: StoredSegment["sizes"];
-  readonly kept: StoredSegment["kept"];
-  readonly gzBytes: number;
-  /** The records of the packages in it. */
-  readonly pool: readonly (readonly [string, PoolRecord])[];
-}
-
-/** A value to get. */
-interface Wanted {
-  readonly key: string;
+/** A value that a publication consists of. */
+interface Part extends Readable {
+  /** About how long it is. */
   readonly bytes: number;
+}
+
+/** The values that a publication consists of, by their keys. */
+type Parts = ReadonlyMap<string, Part>;
+
+/** A publication that can be announced. */
+interface Announceable {
+  readonly current: AnnouncedPublication;
+  /** What the others lack, to be sent with the announcement. Valkey has all other parts. */
+  readonly values: SealedValues;
+  /** Resolves when Valkey has these values, too. */
+  readonly stored: Promise<void>;
 }
 
 /** A publication that was taken over. */
 interface TakenPublication {
   readonly digest: string;
-  readonly manifest: Manifest;
+  readonly manifest: UnsignedManifest;
   /** Resolves when all of it is on disk. */
   readonly written: Promise<void>;
 }
 
-/** How long content stays in Valkey that the publisher no longer renews, in ms. */
-const contentTtlMs = 24 * 3600 * 1000;
-/** How many keys are looked up at once. */
-const keysAtOnce = 1000;
-/** How many bytes are on their way at once. This bounds memory. */
-const bytesAtOnce = 4 * 1024 ** 2;
+/** What Valkey has. */
+interface KnownKeys {
+  /** Changes when Valkey may have lost what it had. */
+  readonly condition: string;
+  readonly sinceMs: number;
+  readonly keys: Set<string>;
+}
+
+/** How long what was stored counts as known, in ms: less than Valkey keeps it. */
+const knownMs = 3600 * 1000;
+/** How many bytes are sent with an announcement. More of them are stored in Valkey first. */
+const maxSentBytes = 512 * 1024;
 /** How many segments are decompressed at once. */
 const segmentsAtOnce = 4;
+/** How many runs are kept in memory: about 5 kB each. */
+const maxRuns = 1000;
+/** About how long a run is as it is stored, in bytes. */
+const runBytes = 4096;
+
+const noValues: SealedValues = new Map();
 
 export class SharedPublications {
   readonly #options: SharedPublicationsOptions;
+  readonly #values: SharedValues;
   /** The digests of segments in the store, by their ids. */
   readonly #digests = new Map<string, string>();
+  /** The runs of other replicas, by their digests. */
+  readonly #runs = new LRUCache<string, SharedRun>({ max: maxRuns });
   /** By suite: the last publication that was taken over. */
-  readonly #taken = new Map<string, TakenPublication>();
+  readonly #taken = new Map<Suite, TakenPublication>();
+  #known: KnownKeys | undefined;
   readonly #yieldNow = yieldToEventLoop();
 
   constructor(options: SharedPublicationsOptions) {
     this.#options = options;
+    this.#values = new SharedValues(options.valkey, options.sealing);
   }
 
-  /** Stores everything in Valkey that it lacks of a publication. @returns how others find it */
-  async push(manifest: Manifest, servedMs: number): Promise<CurrentPublication> {
-    const { store } = this.#options;
-    const digests: Record<string, string> = {};
-    const isStanzas = new Map<string, boolean>();
-    for (const index of manifest.indices) {
-      for (const { id } of index.segments) {
-        if (digests[id] === undefined) await this.#yieldNow();
-        digests[id] ??= this.#digestOf(id);
-        isStanzas.set(id, isStanzas.get(id) === true || namesPackages(index));
-      }
+  /**
+   * Stores everything in Valkey that it lacks of a publication, and keeps the rest for another while.
+   * @param known keys that Valkey is known to have; those of this publication are added
+   * @returns how others find it
+   * @throws ValkeyUnavailable
+   */
+  async push(manifest: Manifest, servedMs: number, known = new Set<string>()): Promise<CurrentPublication> {
+    const { inRelease, releaseGpg, ...unsigned } = manifest;
+    const { announced, parts } = await this.#partsOf(unsigned, servedMs, known);
+    const { current, key, text } = this.#signed(announced, { inRelease, releaseGpg });
+    const all: Parts = new Map([...parts, [key, { bytes: text.length, read: () => packed(text) }]]);
+    await this.#put(all);
+    for (const each of all.keys()) known.add(each);
+    return current;
+  }
+
+  /**
+   * Prepares the announcement of a publication that is being signed. What this replica has stored in Valkey is not
+   * looked up again, so that a small change is announced at once.
+   * @param circumstances in others, Valkey may have lost what it had, or somebody may lack it
+   * @throws ValkeyUnavailable, StateUnwritable
+   */
+  async announceable(unsigned: UnsignedManifest, servedMs: number, circumstances: string): Promise<Announceable> {
+    const condition = `${this.#options.valkey.connections} ${circumstances}`;
+    const nowMs = performance.now();
+    const isKnown = this.#known?.condition === condition && nowMs - this.#known.sinceMs < knownMs;
+    const known = isKnown && this.#known ? this.#known : { condition, sinceMs: nowMs, keys: new Set<string>() };
+    this.#known = known;
+    const { announced: current, parts } = await this.#partsOf(unsigned, servedMs, known.keys);
+    const noteStored = (): void => {
+      for (const key of parts.keys()) known.keys.add(key);
+    };
+    if (sum([...parts.values()].map((part) => part.bytes)) <= maxSentBytes) {
+      const values = new Map<string, Buffer>();
+      for (const [key, { read }] of parts) values.set(key, this.#values.seal(key, await read()));
+      const storing = Promise.all(Array.from(values, ([key, sealed]) => this.#values.putSealed(key, sealed)));
+      const stored = storing.then(noteStored);
+      stored.catch(() => undefined);
+      // Records of packages may make them longer than their parts said.
+      if (sum(Array.from(values.values(), (sealed) => sealed.length)) <= maxSentBytes)
+        return { current, values, stored };
+      await stored;
+      return { current, values: noValues, stored };
     }
-    const segmentKeys = new Map(Object.entries(digests).map(([id, digest]) => [this.#segmentKey(id, digest), id]));
-    const blobKeys = new Map(manifest.blobs.map(({ sha256 }) => [this.#blobKey(sha256), sha256]));
-    // Nobody looks for any of it before this replica tells of the publication.
-    const [current] = await Promise.all([
-      this.#putManifest({ form, manifest, digests }, servedMs),
-      this.#putMissing([...segmentKeys.keys()], (key) => this.#segmentValue(segmentKeys.get(key) ?? "", isStanzas)),
-      this.#putMissing([...blobKeys.keys()], async (key) => store.blobs.read(blobKeys.get(key) ?? "")),
-    ]);
-    return current;
+    await this.#put(parts);
+    noteStored();
+    return { current, values: noValues, stored: Promise.resolve() };
   }
 
-  async #putManifest(shared: SharedManifest, servedMs: number): Promise<CurrentPublication> {
-    const { valkey } = this.#options;
-    const { suite, id, dateSeconds } = shared.manifest;
-    const text = Buffer.from(JSON.stringify(shared));
-    const digest = hash("sha256", text, "base64url").slice(0, digestLength);
-    const current: CurrentPublication = { kind: "publication", suite, id, dateSeconds, servedMs, digest };
-    const key = this.#manifestKey(current);
-    const value = this.#seal(key, gzipSync(text, { level: 1 }));
-    await valkey.run((redis) => redis.set(valkey.prefix + key, value, "PX", contentTtlMs));
-    return current;
+  /** Completes a publication that was announced. @returns also the signatures, which are to be stored and sent */
+  completed(announced: AnnouncedPublication, signatures: Signatures) {
+    const { current, key, text } = this.#signed(announced, signatures);
+    return { current, values: new Map([[key, this.#values.seal(key, packed(text))]]) satisfies SealedValues };
   }
 
   /**
-   * Stores everything here that the local store lacks of a publication in Valkey, which is then prepared.
+   * Stores everything here that the local store lacks of a publication.
+   * @param values parts of it that need not be fetched
    * @throws ValkeyUnavailable, UnusableContent, StateUnwritable
    */
-  async fetch(current: CurrentPublication): Promise<Manifest> {
-    const { manifest, written } = await this.take(current);
+  async fetch(current: CurrentPublication, values = noValues): Promise<Manifest> {
+    const { manifest, written } = await this.take(current, values);
+    const key = this.#signaturesKey(current);
+    const isExpected = (text: string) => signedDigest(current, text) === current.signed;
+    const signatures = signaturesIn(await this.#values.getOne(key, values), key, isExpected);
     await written;
-    return manifest;
+    return { ...manifest, ...signatures };
   }
 
   /**
-   * As `fetch`, but resolves when everything can be read here.
-   * @returns with the manifest, a promise that is resolved when all of it is on disk
+   * Takes over a publication that may not be signed yet; resolves when all of it can be read here.
+   * @param values parts of it that need not be fetched
    * @throws ValkeyUnavailable, UnusableContent, StateUnwritable
    */
-  async take(current: CurrentPublication): Promise<TakenPublication> {
+  async take(current: AnnouncedPublication, values = noValues): Promise<TakenPublication> {
     const { store } = this.#options;
     const { suite, id, digest } = current;
     const last = this.#taken.get(suite);
     if (last?.digest === digest && store.prepared(suite, id) !== undefined) return last;
     const key = this.#manifestKey(current);
-    const [sealed] = await this.#getAll([key]);
-    const { manifest, digests } = inForm(key, () => {
-      const shared = JSON.parse(gunzipSync(this.#open(key, sealed)).toString()) as SharedManifest;
-      return { ...shared, isExpected: shared.manifest.suite === suite && shared.manifest.id === id };
-    });
+    const named = manifestIn(await this.#values.getOne(key, values), key, digest);
+    const { manifest, digests } = await this.#withSegments(named, values);
     const { written } = await store.prepare(manifest, async () => {
-      const [segments] = await Promise.all([this.#takeSegments(manifest, digests), this.#takeBlobs(manifest)]);
+      const [segments] = await Promise.all([
+        this.#takeSegments(manifest, digests, values),
+        this.#takeBlobs(manifest, values),
+      ]);
       return segments;
     });
     const taken = { digest, manifest, written };
@@ -163,58 +198,144 @@ export class SharedPublications {
     return taken;
   }
 
+  /** The parts of a publication without its signatures, except those that are known. */
+  async #partsOf(manifest: UnsignedManifest, servedMs: number, known: ReadonlySet<string>) {
+    const { store } = this.#options;
+    const parts = new Map<string, Part>();
+    const indices: ManifestOfRuns["indices"][number][] = [];
+    for (const { segments, ...index } of manifest.indices) {
+      const runs: string[] = [];
+      for (const some of runsOf(segments)) {
+        const run = await this.#runOf(some);
+        const digest = digestOfRun(run);
+        runs.push(digest);
+        const key = this.#runKey(digest);
+        if (known.has(key)) continue;
+        this.#addSegments(parts, index, run, known);
+        parts.set(key, { bytes: runBytes, read: () => packed(runText(run)) });
+      }
+      indices.push({ ...index, runs });
+    }
+    for (const { sha256, sizeBytes } of manifest.blobs) {
+      const key = this.#blobKey(sha256);
+      if (!known.has(key)) parts.set(key, { bytes: sizeBytes, read: () => store.blobs.read(sha256) });
+    }
+    const text = manifestText({ ...manifest, indices });
+    const { suite, id, dateSeconds } = manifest;
+    const kind = "publication";
+    const announced: AnnouncedPublication = { kind, suite, id, dateSeconds, servedMs, digest: digestOfText(text) };
+    parts.set(this.#manifestKey(announced), { bytes: text.length, read: () => packed(text) });
+    return { announced, parts };
+  }
+
+  #addSegments(
+    parts: Map<string, Part>,
+    index: Pick<PublishedIndex, "name">,
+    { segments, digests }: SharedRun,
+    known: ReadonlySet<string>,
+  ): void {
+    const isStanzas = namesPackages(index);
+    for (const [number, { id, gzBytes, unpaddedBytes }] of segments.entries()) {
+      const key = this.#segmentKey(id, digests[number] ?? "");
+      if (known.has(key) || (parts.has(key) && !isStanzas)) continue;
+      parts.set(key, { bytes: gzBytes + unpaddedBytes, read: () => this.#segmentValue(id, isStanzas) });
+    }
+  }
+
+  async #runOf(segments: SharedRun["segments"]): Promise<SharedRun> {
+    const digests: string[] = [];
+    for (const { id } of segments) {
+      if (!this.#digests.has(id)) await this.#yieldNow();
+      digests.push(this.#digestOf(id));
+    }
+    return { segments, digests };
+  }
+
+  /** Stores what Valkey lacks. */
+  async #put(parts: Parts): Promise<void> {
+    const missing = new Set(await this.#values.missing([...parts.keys()]));
+    await this.#values.put(Array.from(parts).filter(([key]) => missing.has(key)));
+  }
+
+  #signed(announced: AnnouncedPublication, signatures: Signatures) {
+    const text = signaturesText(signatures);
+    const current: CurrentPublication = { ...announced, signed: signedDigest(announced, text) };
+    return { current, key: this.#signaturesKey(current), text };
+  }
+
+  /** Puts the lists of segments in the places of the runs. */
+  async #withSegments({ indices, ...manifest }: ManifestOfRuns, values: SealedValues) {
+    const runs = new Map<string, SharedRun>();
+    const wanted = new Map<string, Wanted & { readonly digest: string }>();
+    for (const digest of indices.flatMap((index) => index.runs)) {
+      const known = this.#runs.get(digest);
+      if (known === undefined) wanted.set(digest, { key: this.#runKey(digest), digest, bytes: runBytes });
+      else runs.set(digest, known);
+    }
+    for await (const batch of this.#values.get([...wanted.values()], values)) {
+      for (const [{ key, digest }, value] of batch) {
+        const run = runIn(value, key, digest);
+        runs.set(digest, run);
+        this.#runs.set(digest, run);
+      }
+    }
+    const digests = new Map<string, string>();
+    for (const run of runs.values())
+      for (const [number, { id }] of run.segments.entries()) digests.set(id, run.digests[number] ?? "");
+    const segmentsOf = (names: readonly string[]) => names.flatMap((digest) => runs.get(digest)?.segments ?? []);
+    const listed = indices.map(({ runs: names, ...index }) => ({ ...index, segments: segmentsOf(names) }));
+    return { manifest: { ...manifest, indices: listed } satisfies UnsignedManifest, digests };
+  }
+
   /** Takes over the segments that are not stored here, and the records of the packages in them. */
   async #takeSegments(
-    manifest: Manifest,
-    digests: SharedManifest["digests"],
+    manifest: UnsignedManifest,
+    digests: ReadonlyMap<string, string>,
+    values: SealedValues,
   ): Promise<Pick<TakenPublication, "written">> {
     const { store } = this.#options;
-    const wanted: (Wanted & { readonly id: string })[] = [];
+    const wanted: (Wanted & { readonly id: string; readonly digest: string })[] = [];
     const seen = new Set<string>();
     for (const { segments } of manifest.indices) {
       for (const { id, gzBytes, unpaddedBytes } of segments) {
         if (seen.has(id)) continue;
         seen.add(id);
-        const digest = digests[id] ?? "";
-        if (this.#digests.get(id) === undefined) await this.#yieldNow();
+        const digest = digests.get(id) ?? "";
+        if (!this.#digests.has(id)) await this.#yieldNow();
         if (store.segments.has(id) && this.#digestOf(id) === digest) continue;
-        wanted.push({ key: this.#segmentKey(id, digest), id, bytes: gzBytes + unpaddedBytes });
+        wanted.push({ key: this.#segmentKey(id, digest), id, digest, bytes: gzBytes + unpaddedBytes });
       }
     }
     const pooling: Promise<void>[] = [];
-    for await (const batch of this.#values(wanted)) {
+    for await (const batch of this.#values.get(wanted, values)) {
       // This bounds memory.
       await Promise.all(pooling.splice(0));
-      await forEachConcurrent(batch, segmentsAtOnce, async ([{ key, id }, sealed]) => {
+      await forEachConcurrent(batch, segmentsAtOnce, async ([segment, value]) => {
         await this.#yieldNow();
-        const value = this.#open(key, sealed);
-        const { sizes, kept, gz, xz, pool, digest } = inForm(key, () => {
-          const segment = segmentIn(value);
-          const ofBytes = digestOfBytes(segment.gz, segment.xz);
-          return { ...segment, digest: ofBytes, isExpected: segment.sizes.id === id && ofBytes === digests[id] };
-        });
+        const { pool, ...stored } = segmentIn(value, segment.key, segment);
         // First, because a segment that is on disk is not fetched again. The disk gets them in this order.
         const pooled = store.pool.take(pool);
         pooled.catch(() => undefined);
         pooling.push(pooled);
-        await store.segments.take({ sizes, kept, gz, xz });
-        this.#digests.set(id, digest);
+        await store.segments.take(stored);
+        this.#digests.set(segment.id, segment.digest);
       });
     }
     const writing = [...pooling, store.segments.written(wanted.map(({ id }) => id))];
-    return { written: Promise.all(writing).then(() => undefined) };
+    const written = Promise.all(writing).then(() => undefined);
+    written.catch(() => undefined);
+    return { written };
   }
 
   /** Takes over the files that are not stored here. */
-  async #takeBlobs({ blobs }: Manifest): Promise<void> {
+  async #takeBlobs({ blobs }: UnsignedManifest, values: SealedValues): Promise<void> {
     const { store } = this.#options;
     const wanted = blobs
       .filter(({ sha256 }) => !store.blobs.has(sha256))
       .map(({ sha256, sizeBytes }) => ({ key: this.#blobKey(sha256), sha256, bytes: sizeBytes }));
-    for await (const batch of this.#values(wanted)) {
+    for await (const batch of this.#values.get(wanted, values)) {
       await Promise.all(
-        batch.map(async ([{ key, sha256 }, sealed]) => {
-          const bytes = this.#open(key, sealed);
+        batch.map(async ([{ key, sha256 }, bytes]) => {
           if (hash("sha256", bytes, "hex") !== sha256) throw new UnusableContent(`Valkey has something else at ${key}`);
           await store.blobs.put(bytes, ["sha256"]);
         }),
@@ -222,150 +343,44 @@ export class SharedPublications {
     }
   }
 
-  async #segmentValue(id: string, isStanzas: ReadonlyMap<string, boolean>): Promise<Buffer> {
+  async #segmentValue(id: string, isStanzas: boolean): Promise<Buffer> {
     const { store } = this.#options;
     const content = store.segments.contentOf(id);
-    // As when a publication is served whose segment is missing.
-    if (content === undefined) return asBuffer(store.segments.read(id, "gz"));
-    const { sizes, kept, gz, xz } = content;
-    const named = isStanzas.get(id) === true ? await store.segments.references([id]) : [];
-    return segmentValue({ sizes, kept, gz, xz }, [...store.pool.recordsOf(named)]);
+    const named = isStanzas ? await store.segments.references([id]) : [];
+    return segmentValue({ ...content, pool: await store.pool.recordsOf(named) });
   }
 
   #digestOf(id: string): string {
     const known = this.#digests.get(id);
     if (known !== undefined) return known;
     const { segments } = this.#options.store;
-    const digest = digestOfBytes(segments.read(id, "gz"), segments.read(id, "xz"));
+    const digest = digestOfSegment(segments.read(id, "gz"), segments.read(id, "xz"));
     this.#digests.set(id, digest);
     return digest;
-  }
-
-  /** @returns those of the keys that Valkey does not have; it keeps the others for another while */
-  async #missing(keys: readonly string[]): Promise<readonly string[]> {
-    const { valkey } = this.#options;
-    const missing: string[] = [];
-    for (let at = 0; at < keys.length; at += keysAtOnce) {
-      const some = keys.slice(at, at + keysAtOnce);
-      const names = some.map((key) => valkey.prefix + key);
-      const lacking = await valkey.run((redis) => redis.eval(renewScript, names.length, ...names, contentTtlMs));
-      missing.push(...(lacking as number[]).flatMap((number) => some[number - 1] ?? []));
-    }
-    return missing;
-  }
-
-  /** Stores the values that Valkey does not have, some megabytes at once. */
-  async #putMissing(keys: readonly string[], read: (key: string) => Promise<Uint8Array>): Promise<void> {
-    const { valkey } = this.#options;
-    let sending: Promise<unknown>[] = [];
-    let bytes = 0;
-    for (const key of await this.#missing(keys)) {
-      const value = this.#seal(key, await read(key));
-      sending.push(valkey.run((redis) => redis.set(valkey.prefix + key, value, "PX", contentTtlMs)));
-      bytes += value.length;
-      if (bytes < bytesAtOnce) continue;
-      await Promise.all(sending);
-      [sending, bytes] = [[], 0];
-    }
-    await Promise.all(sending);
-  }
-
-  /** Gets values, some megabytes at once. The next ones are on their way while some are used. @throws ValkeyUnavailable */
-  async *#values<Item extends Wanted>(
-    items: readonly Item[],
-  ): AsyncIterable<readonly (readonly [Item, Buffer | null | undefined])[]> {
-    let next: { readonly batch: readonly Item[]; readonly values: Promise<readonly (Buffer | null)[]> } | undefined;
-    for (const batch of [...batches(items), undefined]) {
-      const present = next;
-      next = batch && { batch, values: this.#getAll(batch.map(({ key }) => key)) };
-      next?.values.catch(() => undefined);
-      const values = (await present?.values) ?? [];
-      yield present?.batch.map((item, index) => [item, values[index]] as const) ?? [];
-    }
-  }
-
-  async #getAll(keys: readonly string[]): Promise<readonly (Buffer | null)[]> {
-    const { valkey } = this.#options;
-    if (keys.length === 0) return [];
-    return await valkey.run((redis) => redis.mgetBuffer(...keys.map((key) => valkey.prefix + key)));
-  }
-
-  #seal(key: string, value: Uint8Array): Buffer {
-    return this.#options.sealing.seal(key, value);
-  }
-
-  /** @throws UnusableContent */
-  #open(key: string, sealed: Buffer | null | undefined): Buffer {
-    const opened = sealed ? this.#options.sealing.open(key, sealed) : undefined;
-    if (opened !== undefined) return opened;
-    const text = sealed ? "has something else at" : "does not have";
-    throw new UnusableContent(`Valkey ${text} ${key}, a part of a publication`);
   }
 
   #segmentKey(id: string, digest: string): string {
     return `segment:${this.#options.stateName}:${id}:${digest}`;
   }
 
+  #runKey(digest: string): string {
+    return `run:${this.#options.stateName}:${digest}`;
+  }
+
   #blobKey(sha256: string): string {
     return `blob:${this.#options.stateName}:${sha256}`;
   }
 
-  #manifestKey(current: CurrentPublication): string {
-    return `manifest:${this.#options.stateName}:${current.suite}:${orderOf(current)}:${current.digest}`;
+  #manifestKey({ digest, ...current }: AnnouncedPublication): string {
+    return `manifest:${this.#options.stateName}:${current.suite}:${orderOf(current)}:${digest}`;
+  }
+
+  #signaturesKey({ signed, ...current }: CurrentPublication): string {
+    return `signatures:${this.#options.stateName}:${current.suite}:${orderOf(current)}:${signed}`;
   }
 }
 
-const digestLength = 22;
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
 
-const digestOfBytes = (gz: Uint8Array, xz: Uint8Array): string =>
-  createHash("sha256").update(gz).update(xz).digest("base64url").slice(0, digestLength);
-
-/**
- * Reads a value that a member of the fleet has sealed, perhaps one of a newer version of the program.
- * @throws UnusableContent
- */
-function inForm<Value extends { readonly form?: number; readonly isExpected: boolean }>(
-  key: string,
-  read: () => Value,
-): Value {
-  let value: Value | undefined;
-  try {
-    value = read();
-  } catch (thrown) {
-    if (thrown instanceof UnusableContent) throw thrown;
-  }
-  if (value?.isExpected === true && (value.form ?? form) === form) return value;
-  throw new UnusableContent(`another version of the program has written ${key}, a part of a publication`);
-}
-
-/** A stored segment: the length of the header, the header, and both compressed forms. */
-function segmentValue({ sizes, kept, gz, xz }: StoredSegment, pool: SegmentHeader["pool"]): Buffer {
-  const header: SegmentHeader = { form, sizes, kept, gzBytes: gz.length, pool };
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(lengthBytes);
-  length.writeUInt32BE(text.length);
-  return Buffer.concat([length, text, gz, xz]);
-}
-
-function segmentIn(value: Buffer): SegmentHeader & StoredSegment {
-  const bodyAt = lengthBytes + value.readUInt32BE(0);
-  const header = JSON.parse(value.toString("utf8", lengthBytes, bodyAt)) as SegmentHeader;
-  const xzAt = bodyAt + header.gzBytes;
-  return { ...header, gz: value.subarray(bodyAt, xzAt), xz: value.subarray(xzAt) };
-}
-
-const lengthBytes = 4;
-
-/** Splits a list so that no part has much more than `bytesAtOnce`. */
-function* batches<Item extends Wanted>(items: readonly Item[]): Iterable<readonly Item[]> {
-  let batch: Item[] = [];
-  let bytes = 0;
-  for (const item of items) {
-    batch.push(item);
-    bytes += item.bytes;
-    if (bytes < bytesAtOnce) continue;
-    yield batch;
-    [batch, bytes] = [[], 0];
-  }
-  if (batch.length > 0) yield batch;
-}
+/** Identifies a publication with its signatures. @param text of the signatures */
+const signedDigest = ({ digest }: AnnouncedPublication, text: string): string => digestOfText(`${digest} ${text}`);

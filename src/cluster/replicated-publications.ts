@@ -7,19 +7,21 @@ import { SerialQueue } from "../base/serial-queue.ts";
 import { withResolvers } from "../base/with-resolvers.ts";
 import type { Replicas } from "../publishing/build/replicas.ts";
 import type { Repository } from "../publishing/live/repository.ts";
-import type { Manifest } from "../publishing/store/publication.ts";
+import type { Manifest, Signatures, UnsignedManifest } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
-import { acknowledge, announcementChannel, announcementText } from "./announcements.ts";
-import type { CurrentPublication, CurrentState, UnknownState } from "./current.ts";
+import { acknowledge, announcementChannel, announcementText, identityOf } from "./announcements.ts";
+import type { AnnouncedState, CurrentPublication, CurrentState, UnknownState } from "./current.ts";
 import { orderOf } from "./current.ts";
 import { LeaseLost } from "./lease-lost.ts";
 import { orderText } from "./members.ts";
 import { PastPublications } from "./past-publications.ts";
-import { SharedPublications, UnusableContent } from "./publications.ts";
+import { SharedPublications } from "./publications.ts";
 import { commitScript, keys, offerScript, replaceScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import { SharedFirstOwners } from "./shared-first-owners.ts";
 import { ReplicatedSnapshots } from "./shared-snapshots.ts";
+import type { SealedValues } from "./shared-values.ts";
+import { contentTtlMs, UnusableContent } from "./shared-values.ts";
 import type { Valkey } from "./valkey.ts";
 import { ValkeyUnavailable } from "./valkey.ts";
 
@@ -40,6 +42,8 @@ export interface FleetOfPublications {
   readonly id: string;
   /** The ids of the other members that publications must wait for, as far as this one knows. */
   readonly servingMembers: readonly string[];
+  /** Says who is there and who serves, as far as this one knows. */
+  readonly membership: string;
   /** Whether this replica serves what was current a moment ago. */
   readonly isSettled: boolean;
   /** Whether the others may have published without this replica, because it has not served what they serve for some time. */
@@ -65,6 +69,8 @@ export interface ReplicatedPublicationsOptions {
 const repeatMs = 500;
 /** How long the other replicas may take to prepare a publication, in ms. One that takes longer gives up before. */
 const maxPrepareMs = 30_000;
+/** How long after it was asked for an acknowledgement counts, in ms: less than those who gave it are in doubt. */
+const maxAcknowledgedMs = 20_000;
 /** How long after the last announcement a prepared publication may still become current, in ms. */
 const doubtMs = 60_000;
 
@@ -72,11 +78,28 @@ const doubtMs = 60_000;
 interface Commit {
   readonly suite: Suite;
   readonly order: string;
+  /** See `identityOf`. */
+  readonly identity: string;
+  /** The ids of the replicas that have prepared it. */
   readonly prepared: Set<string>;
   /** Called after each acknowledgement. */
   acknowledged: () => void;
   /** Resolves when it is served here, or was given up. */
   readonly ended: Promise<void>;
+}
+
+/** What is announced first. */
+interface Announced {
+  readonly current: AnnouncedState;
+  readonly values: SealedValues;
+}
+
+/** What becomes current then. */
+interface Completed {
+  readonly current: CurrentState;
+  /** What Valkey does not have yet. */
+  readonly values: SealedValues;
+  readonly serve: () => Promise<void>;
 }
 
 /** A current publication that this replica cannot take over. */
@@ -90,6 +113,8 @@ type OwnState =
   | { readonly kind: "publication"; readonly suite: Suite; readonly dateSeconds: number; readonly manifest: Manifest }
   | Extract<CurrentState, { readonly kind: "withdrawal" }>;
 
+const noValues: SealedValues = new Map();
+
 export class ReplicatedPublications implements Replicas {
   readonly stateName: StateName;
   /** Undefined until the repository is attached. */
@@ -102,7 +127,9 @@ export class ReplicatedPublications implements Replicas {
   #repository: Repository | undefined;
   #publications: SharedPublications | undefined;
   #commit: Commit | undefined;
-  /** By suite: the digest of the current publication, if it is known to be that of the fleet. */
+  /** Resolves when the publication is served that was the last one to become current elsewhere. */
+  #takingOver: Promise<void> | undefined;
+  /** By suite: what identifies the current publication, if it is known to be that of the fleet. */
   readonly #agreed = new Map<Suite, string>();
   /** By suite: current publications that this replica cannot take over. */
   #unusable: ReadonlyMap<Suite, UnusableState> = new Map();
@@ -163,58 +190,101 @@ export class ReplicatedPublications implements Replicas {
     return fleet.settle().then((isSettled) => isSettled || (this.#doubts.size === 0 && !fleet.mayBeLeftBehind));
   }
 
+  /** Resolves when this replica shows what all replicas serve. */
+  async shown(): Promise<void> {
+    await this.#takingOver;
+    await this.settling();
+  }
+
   /** Resolves when nothing is taken over or offered. */
   async idle(): Promise<void> {
     await Promise.all([this.#queue.idle(), this.snapshots?.idle()]);
   }
 
-  async announce(manifest: Manifest, servedMs: number, serve: () => Promise<void>): Promise<void> {
+  async announce(
+    unsigned: UnsignedManifest,
+    signing: Promise<Signatures>,
+    servedMs: number,
+    serve: (manifest: Manifest) => Promise<void>,
+  ): Promise<Manifest> {
     const publications = this.#publications;
     if (publications === undefined || !this.isPublisher) throw new LeaseLost("another replica publishes now");
-    await this.#announce(await publications.push(manifest, servedMs), serve);
+    const { lease, fleet } = this.#options;
+    const circumstances = `${lease.fence} ${fleet.membership}`;
+    const { current, values, stored } = await publications.announceable(unsigned, servedMs, circumstances);
+    const completing = Promise.all([signing, stored]).then(([signatures]) => {
+      const manifest = { ...unsigned, ...signatures };
+      return { ...publications.completed(current, signatures), serve: () => serve(manifest), manifest };
+    });
+    completing.catch(() => undefined);
+    await this.#announce({ current, values }, completing);
+    return (await completing).manifest;
   }
 
   async announceWithdrawal(suite: Suite, nowMs: number): Promise<void> {
     const repository = this.#repository;
     if (repository === undefined || !this.isPublisher) throw new LeaseLost("another replica publishes now");
     const dateSeconds = repository.store.lastDate(suite);
-    if (dateSeconds === undefined) return;
-    await this.#announce({ kind: "withdrawal", suite, dateSeconds, withdrawnMs: nowMs }, async () => undefined);
+    if (dateSeconds !== undefined) await this.#announceWithdrawal(suite, dateSeconds, nowMs, async () => undefined);
   }
 
-  async #announce(current: CurrentState, serve: () => Promise<void>): Promise<void> {
+  async #announceWithdrawal(
+    suite: Suite,
+    dateSeconds: number,
+    withdrawnMs: number,
+    serve: () => Promise<void>,
+  ): Promise<void> {
+    const current: CurrentState = { kind: "withdrawal", suite, dateSeconds, withdrawnMs };
+    await this.#announce({ current, values: noValues }, Promise.resolve({ current, values: noValues, serve }));
+  }
+
+  /** @param completing what becomes current, when it is signed and stored here */
+  async #announce(announced: Announced, completing: Promise<Completed>): Promise<void> {
     const { fleet, log } = this.#options;
+    const { current } = announced;
     const { suite } = current;
     const { promise: ended, resolve: end } = withResolvers<void>();
     const commit: Commit = {
       suite,
       order: orderText(current),
+      identity: identityOf(current),
       prepared: new Set(),
       acknowledged: () => undefined,
       ended,
     };
     this.#commit = commit;
-    const begunMs = performance.now();
+    let acknowledgedSinceMs = performance.now();
+    let completedMs: number | undefined;
     try {
       for (let missing = fleet.servingMembers; ; ) {
-        await this.#prepareAt(missing, current, commit);
+        await this.#prepareAt(missing, announced, commit);
+        const completed = await completing;
+        const nowMs = performance.now();
+        completedMs ??= nowMs;
+        // Whoever has prepared it must still be in doubt when it becomes current.
+        if (nowMs - acknowledgedSinceMs > maxAcknowledgedMs) {
+          commit.prepared.clear();
+          acknowledgedSinceMs = nowMs;
+        }
         this.#noteDoubt(current);
-        const [outcome, ...others] = await this.#tryCommit(current, commit);
-        if (outcome === "done") break;
+        const [outcome, ...others] = await this.#tryCommit(completed, commit);
+        if (outcome === "done") {
+          await completed.serve();
+          if (completed.current.kind === "publication") this.#agreed.set(suite, completed.current.signed);
+          this.#forgetDoubts(current);
+          return;
+        }
         if (outcome !== "missing") {
           this.#forgetDoubts(current);
           throw new LeaseLost("another replica publishes now");
         }
-        if (performance.now() - begunMs > maxPrepareMs) {
+        if (nowMs - completedMs > maxPrepareMs) {
           this.#forgetDoubts(current);
           log.error({ suite, replicas: others }, "other replicas do not prepare a publication");
           throw new ValkeyUnavailable(`${others.length} other replicas do not prepare the publication`);
         }
         missing = others;
       }
-      await serve();
-      if (current.kind === "publication") this.#agreed.set(suite, current.digest);
-      this.#forgetDoubts(current);
     } finally {
       end();
       if (this.#commit === commit) this.#commit = undefined;
@@ -222,11 +292,11 @@ export class ReplicatedPublications implements Replicas {
   }
 
   /** Announces a publication, and waits for acknowledgements of these members for a moment. */
-  async #prepareAt(members: readonly string[], current: CurrentState, commit: Commit): Promise<void> {
+  async #prepareAt(members: readonly string[], announced: Announced, commit: Commit): Promise<void> {
     const { valkey, fleet } = this.#options;
     const isPrepared = () => members.every((id) => commit.prepared.has(id));
     if (isPrepared()) return;
-    const text = announcementText("prepare", this.stateName, current, fleet.id);
+    const text = announcementText({ kind: "prepare", state: this.stateName, from: fleet.id, ...announced });
     await valkey.run((redis) => redis.publish(valkey.prefix + announcementChannel, text));
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, repeatMs);
@@ -239,29 +309,31 @@ export class ReplicatedPublications implements Replicas {
     });
   }
 
-  async #tryCommit(current: CurrentState, { suite, order, prepared }: Commit): Promise<readonly string[]> {
+  async #tryCommit({ current, values }: Completed, { suite, order, prepared }: Commit): Promise<readonly string[]> {
     const { valkey, fleet, lease } = this.#options;
     if (!lease.isHeld) return ["lost"];
-    const message = announcementText("commit", this.stateName, current, fleet.id);
+    const message = announcementText({ kind: "commit", state: this.stateName, from: fleet.id, current, values });
     const { repository, fence } = lease;
-    const args = [valkey.prefix, fleet.id, repository, fence, this.stateName, suite, order, JSON.stringify(current)];
+    const own = [valkey.prefix, fleet.id, repository, fence, this.stateName, suite, order, JSON.stringify(current)];
+    const args = [...own, message, contentTtlMs, values.size, ...[...values].flat(), ...prepared];
     const key = valkey.prefix + keys.current(this.stateName);
-    return (await valkey.run((redis) => redis.eval(commitScript, 1, key, ...args, message, ...prepared))) as string[];
+    return (await valkey.run((redis) => redis.eval(commitScript, 1, key, ...args))) as string[];
   }
 
-  noteAcknowledgement({ suite, order, from }: Acknowledgement): void {
+  noteAcknowledgement({ prepared, from }: Acknowledgement): void {
     const commit = this.#commit;
-    if (commit === undefined || commit.suite !== suite || commit.order !== order) return;
+    if (commit === undefined || commit.identity !== prepared) return;
     commit.prepared.add(from);
     commit.acknowledged();
   }
 
-  async noteAnnouncement({ kind, current, from }: Announcement): Promise<void> {
+  async noteAnnouncement(announcement: Announcement): Promise<void> {
     const { fleet, log } = this.#options;
+    const { kind, current, values, from } = announcement;
     if (from === fleet.id) return;
     try {
-      if (kind === "prepare") await this.#prepare(current, from);
-      else await this.#queue.run(() => this.#takeOver(current));
+      if (kind === "prepare") await this.#prepare(current, values, from);
+      else await this.#beginTakeOver(announcement.current, values);
     } catch (thrown) {
       log.warn(
         { suite: current.suite, error: messageOf(thrown) },
@@ -271,10 +343,16 @@ export class ReplicatedPublications implements Replicas {
     }
   }
 
-  async #prepare(current: CurrentState, publisher: string): Promise<void> {
+  async #beginTakeOver(current: CurrentState, values: SealedValues): Promise<void> {
+    const takingOver = this.#queue.run(() => this.#takeOver(current, values));
+    this.#takingOver = takingOver.catch(() => undefined);
+    await takingOver;
+  }
+
+  async #prepare(current: AnnouncedState, values: SealedValues, publisher: string): Promise<void> {
     const { valkey, fleet } = this.#options;
     if (current.kind === "publication")
-      await this.#queue.run(async () => void (await this.#publications?.take(current)));
+      await this.#queue.run(async () => void (await this.#publications?.take(current, values)));
     this.#noteDoubt(current);
     await acknowledge(valkey, { state: this.stateName, current, from: publisher }, fleet.id);
   }
@@ -322,7 +400,7 @@ export class ReplicatedPublications implements Replicas {
     for (const [suite, { dateSeconds }] of this.#unusable) {
       if (repository === undefined || repository.currentOf(suite) !== undefined) continue;
       const withdrawnMs = Date.now();
-      await this.#announce({ kind: "withdrawal", suite, dateSeconds, withdrawnMs }, () =>
+      await this.#announceWithdrawal(suite, dateSeconds, withdrawnMs, () =>
         repository.adoptWithdrawal(suite, withdrawnMs, dateSeconds),
       );
     }
@@ -362,14 +440,14 @@ export class ReplicatedPublications implements Replicas {
   async #agreeOn(current: CurrentState): Promise<void> {
     const [repository, publications] = [this.#repository, this.#publications];
     if (repository === undefined || publications === undefined || !this.#mayDisagree(current)) return;
-    const { suite, id, digest, servedMs } = current;
+    const { suite, id, signed, servedMs } = current;
     const own = repository.currentOf(suite);
     if (own === undefined) return;
     try {
       const manifest = await publications.fetch(current);
       if (manifest.inRelease !== own.inRelease) await repository.adopt(manifest, servedMs);
       else repository.store.forgetPrepared(suite, id);
-      this.#agreed.set(suite, digest);
+      this.#agreed.set(suite, signed);
     } catch (thrown) {
       if (!(thrown instanceof UnusableContent)) throw thrown;
       await this.#restore(own, current);
@@ -381,25 +459,25 @@ export class ReplicatedPublications implements Replicas {
     const { valkey } = this.#options;
     const pushed = await this.#publications?.push(own, current.servedMs);
     if (pushed === undefined) return;
-    const { suite, digest } = pushed;
-    if (digest !== current.digest) {
-      const args = [valkey.prefix, this.stateName, suite, current.digest, orderText(pushed), JSON.stringify(pushed)];
+    const { suite, signed } = pushed;
+    if (signed !== current.signed) {
+      const args = [valkey.prefix, this.stateName, suite, current.signed, orderText(pushed), JSON.stringify(pushed)];
       const key = valkey.prefix + keys.current(this.stateName);
       await valkey.run((redis) => redis.eval(replaceScript, 1, key, ...args));
     }
-    this.#agreed.set(suite, digest);
+    this.#agreed.set(suite, signed);
   }
 
   /** Whether another replica may have made another publication with the same Date. */
   #mayDisagree(current: CurrentState | UnknownState): current is CurrentPublication {
     if (current.kind !== "publication") return false;
-    const { suite, id, digest } = current;
+    const { suite, id, signed } = current;
     const isSameDate = this.#repository?.currentOf(suite)?.id === id;
-    return isSameDate && this.#agreed.get(suite) !== digest && this.#commit?.suite !== suite;
+    return isSameDate && this.#agreed.get(suite) !== signed && this.#commit?.suite !== suite;
   }
 
   /** Whether this replica lacks what is current elsewhere. */
-  #isNews(current: CurrentState | UnknownState): boolean {
+  #isNews(current: AnnouncedState | UnknownState): boolean {
     const { suite } = current;
     const own = this.#repository?.currentOf(suite);
     const withdrawn = this.#repository?.store.withdrawalOf(suite);
@@ -407,7 +485,7 @@ export class ReplicatedPublications implements Replicas {
     return withdrawn === undefined || orderOf(current) > orderOf({ kind: "withdrawal", ...withdrawn });
   }
 
-  async #takeOver(current: CurrentState): Promise<void> {
+  async #takeOver(current: CurrentState, values = noValues): Promise<void> {
     const repository = this.#repository;
     if (repository === undefined) return;
     const { suite } = current;
@@ -417,9 +495,9 @@ export class ReplicatedPublications implements Replicas {
       if (current.kind === "withdrawal")
         await repository.adoptWithdrawal(suite, current.withdrawnMs, current.dateSeconds);
       else {
-        const manifest = await this.#publications?.fetch(current);
+        const manifest = await this.#publications?.fetch(current, values);
         if (manifest !== undefined) await repository.adopt(manifest, current.servedMs);
-        this.#agreed.set(suite, current.digest);
+        this.#agreed.set(suite, current.signed);
       }
     }
     this.#forgetDoubts(current);
@@ -432,8 +510,9 @@ export class ReplicatedPublications implements Replicas {
     if (this.#commit?.suite === suite) return;
     const current = own.kind === "withdrawal" ? own : await this.#pushCurrent(own.manifest);
     if (current === undefined) return;
-    const message = announcementText("commit", this.stateName, current, fleet.id);
-    const args = [valkey.prefix, this.stateName, suite, orderText(current), JSON.stringify(current), message];
+    const { stateName } = this;
+    const message = announcementText({ kind: "commit", state: stateName, from: fleet.id, current, values: noValues });
+    const args = [valkey.prefix, stateName, suite, orderText(current), JSON.stringify(current), message];
     const key = valkey.prefix + keys.current(this.stateName);
     await valkey.run((redis) => redis.eval(offerScript, 1, key, ...args));
   }
@@ -445,7 +524,7 @@ export class ReplicatedPublications implements Replicas {
     return await this.#publications?.push(own, repository.store.servedSince(suite, id) * 1000);
   }
 
-  #noteDoubt(current: CurrentState): void {
+  #noteDoubt(current: AnnouncedState): void {
     if (!this.#isNews(current)) return;
     const order = orderOf(current);
     this.#doubts.set(`${current.suite} ${order}`, {
@@ -456,7 +535,7 @@ export class ReplicatedPublications implements Replicas {
   }
 
   /** Forgets the doubts about a suite up to a state of it. */
-  #forgetDoubts(current: CurrentState): void {
+  #forgetDoubts(current: AnnouncedState): void {
     for (const [key, { suite, order }] of this.#doubts)
       if (suite === current.suite && order <= orderOf(current)) this.#doubts.delete(key);
   }

@@ -211,7 +211,7 @@ export class ReplicatedRepository {
   async ping(path: TreePath, signal: AbortSignal): Promise<PingOutcome> {
     const outcome = await this.#pings.ping(path, signal);
     // All replicas serve it by now; this one also shows it.
-    for (const publications of this.#publications.values()) await publications.settling();
+    for (const publications of this.#publications.values()) await publications.shown();
     return outcome;
   }
 

@@ -85,8 +85,9 @@ return { string.format('%.0f', now), epoch, members, leases, current }
  * Makes a publication the current one, if the lease is held, every member that publications wait for has prepared it,
  * and none that is later is current.
  *
- * Arguments: prefix, id, repository, fence, state name, suite, order, state, message, the ids of the members that have
- * prepared it.
+ * Arguments: prefix, id, repository, fence, state name, suite, order, state, message, how long values are kept, the
+ * number of values to store, for each of them its key and the value, and the ids of the members that have prepared the
+ * publication.
  *
  * Reply: "done", "lost", "late", or "missing" and the ids of the other members.
  */
@@ -95,7 +96,8 @@ local prefix, id = ARGV[1], ARGV[2]
 if redis.call('GET', prefix .. 'lease:' .. ARGV[3]) ~= id then return { 'lost' } end
 if redis.call('GET', prefix .. 'fence:' .. ARGV[3]) ~= ARGV[4] then return { 'lost' } end
 local prepared, missing = { [id] = true }, {}
-for index = 10, #ARGV do prepared[ARGV[index]] = true end
+local after = 12 + 2 * tonumber(ARGV[11])
+for index = after, #ARGV do prepared[ARGV[index]] = true end
 for _, member in ipairs(redis.call('SMEMBERS', prefix .. 'members')) do
   if not prepared[member] and redis.call('EXISTS', prefix .. 'alive:' .. member) == 1 then
     missing[#missing + 1] = member
@@ -104,6 +106,7 @@ end
 if #missing > 0 then return { 'missing', unpack(missing) } end
 local known = redis.call('HGET', prefix .. 'current:' .. ARGV[5], ARGV[6])
 if known and tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[7]) then return { 'late' } end
+for index = 12, after - 1, 2 do redis.call('SET', prefix .. ARGV[index], ARGV[index + 1], 'PX', ARGV[10]) end
 redis.call('HSET', prefix .. 'current:' .. ARGV[5], ARGV[6], ARGV[7] .. ' ' .. ARGV[8])
 redis.call('HSET', prefix .. 'kept:' .. ARGV[5], ARGV[6] .. ' ' .. ARGV[7], ARGV[8])
 redis.call('PUBLISH', prefix .. 'announce', ARGV[9])

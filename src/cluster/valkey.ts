@@ -44,6 +44,8 @@ export class Valkey {
   #isLogged = false;
   /** How many commands and connections have failed. */
   errors = 0;
+  /** How often a connection for commands was made. */
+  connections = 0;
   readonly #testing: NodeJS.Timeout;
   /** When a message of the tests was received, or the connection was made. */
   #heardMs = 0;
@@ -56,6 +58,7 @@ export class Valkey {
     for (const connection of [this.#commands, this.#subscriber])
       connection.on("error", (thrown: unknown) => this.#noteError(thrown));
     this.#commands.on("ready", () => {
+      this.connections += 1;
       this.#noteReady();
       for (const listener of this.#readyListeners) listener();
     });

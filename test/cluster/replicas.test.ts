@@ -1,5 +1,6 @@
 // Replicas of one folder, in this process, over a real Valkey.
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { LeaseLost } from "../../src/cluster/lease-lost.ts";
 import { ValkeyUnavailable } from "../../src/cluster/valkey.ts";
 import { NotSeenYet } from "../../src/publishing/served-repository.ts";
@@ -360,6 +361,49 @@ describe("a replica that joins", () => {
 });
 
 describe("the publisher", () => {
+  test("lets the others prepare a publication while it signs it, and all serve it when it is signed", async () => {
+    let signing = Promise.resolve();
+    const sign = async (release: string) => {
+      await signing;
+      return { inRelease: `signed ${release}`, releaseGpg: "a signature" };
+    };
+    const signer = { publicKey: "", publicKeyBytes: Buffer.alloc(0), keys: [], sign };
+    const replicas = await startedReplicas(valkey, 3, { signer });
+    const { publisher, followers } = roles(replicas);
+    const before = await releases(replicas);
+    const { promise, resolve: endSigning } = withResolvers<void>();
+    signing = promise;
+    await addPackage(publisher, "2");
+    const pinging = publisher.ping();
+    for (const { served } of followers)
+      await vi.waitFor(() => expect(served.repository.store.preparedDate(sid)).toBeDefined(), 10_000);
+    expect(await releases(replicas)).toEqual(before);
+    endSigning();
+    await pinging;
+    const after = await releases(replicas);
+    expect([new Set(after).size, after[0] === before[0]]).toEqual([1, false]);
+  });
+
+  test("leaves the others as they are while its disk is full, and publishes when it has room again", async () => {
+    const replicas = await startedReplicas(valkey, 3);
+    const { publisher, followers } = roles(replicas);
+    const before = await releases(replicas);
+    const falls = followers.map(({ fleet }) => vi.spyOn(fleet, "fallBehind"));
+    // A fake, because the disk of this machine is not full.
+    const full = vi
+      .spyOn(publisher.served.repository.store.segments, "written")
+      .mockRejectedValue(new Error("no space left on device"));
+    await addPackage(publisher, "2");
+    for (let attempt = 0; attempt < 3; attempt++) await expect(publisher.ping()).rejects.toThrow("no space left");
+    expect(await releases(replicas)).toEqual(before);
+    for (const fall of falls) expect(fall).not.toHaveBeenCalled();
+    full.mockRestore();
+    await publisher.ping();
+    await agreed(replicas);
+    expect(new Set(await releases(replicas)).size).toBe(1);
+    for (const { served } of replicas) expect(await packageNames(served)).toContain("more 2");
+  });
+
   test("lets another replica publish while it cannot read the tree, also for a ping that it has begun", async () => {
     const replicas = await startedReplicas(valkey, 3);
     const { publisher, followers } = roles(replicas);

@@ -258,7 +258,8 @@ test.concurrent("lease changes, replica behind, Valkey away, Valkey errors and n
   await expectFiring(expect, "replica", "TahoeAptLeaseChanges");
   // A publication whose content is nowhere.
   const dateSeconds = 4_000_000_000;
-  const lost = { kind: "publication", suite: "sid", id: "9", dateSeconds, servedMs: Date.now() - 60_000, digest: "x" };
+  const digests = { digest: "x", signed: "x" };
+  const lost = { kind: "publication", suite: "sid", id: "9", dateSeconds, servedMs: Date.now() - 60_000, ...digests };
   await redis.hset(`${prefix}current:debian`, "sid", `${2 * dateSeconds} ${JSON.stringify(lost)}`);
   await expectFiring(expect, "replica", "TahoeAptReplicaBehind");
   await valkey.kill();

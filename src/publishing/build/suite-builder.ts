@@ -18,7 +18,7 @@ import { SegmentedList } from "../../indices/segments.ts";
 import type { Signer } from "../../signing/signer.ts";
 import { latest } from "../store/last-dates.ts";
 import type { PooledSegment } from "../store/package-pool.ts";
-import type { Manifest, PublishedIndex } from "../store/publication.ts";
+import type { Manifest, PublishedIndex, UnsignedManifest } from "../store/publication.ts";
 import { publicationId, publishedIndex, segmentIdsOf } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { SuiteSettings } from "../suite-settings.ts";
@@ -292,7 +292,7 @@ export class SuiteBuilder {
     // Even a timer of 0 ms takes a millisecond.
     if (waitMs > 0) await sleep(waitMs, signal);
     const release = renderRelease({ ...undated, dateSeconds, ...validity });
-    const manifest: Manifest = {
+    const unsigned: UnsignedManifest = {
       suite: this.#suite,
       id: publicationId(dateSeconds),
       dateSeconds,
@@ -307,12 +307,11 @@ export class SuiteBuilder {
       indices,
       blobs,
       release,
-      ...(await signer.sign(release, dateSeconds)),
     };
-    await stored;
+    const signing = Promise.all([signer.sign(release, dateSeconds), stored]).then(([signatures]) => signatures);
+    signing.catch(() => undefined);
     const servedMs = now();
-    await replicas.announce(manifest, servedMs, () => store.publish(manifest, servedMs));
-    return manifest;
+    return await replicas.announce(unsigned, signing, servedMs, (manifest) => store.publish(manifest, servedMs));
   }
 }
 

@@ -3,6 +3,7 @@ import { hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Database } from "lmdb";
 import { ContentId } from "../../base/content-id.ts";
+import { errorOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isWithin, lastName, parseTreePath } from "../../base/names.ts";
 import { written } from "../../base/state-errors.ts";
@@ -81,6 +82,12 @@ export class PackagePool {
   readonly #files: Database<PoolRecord, string>;
   /** By the id of a segment whose packages were all added: a fingerprint of their records. */
   readonly #segments: Database<string, string>;
+  /** Records that are not on disk yet, by their keys in the database. */
+  readonly #unwritten = new Map<string, PoolRecord>();
+  /** Packages that are being added; they resolve when `recordsOf` finds all of them. */
+  readonly #entering = new Set<Promise<unknown>>();
+  /** Why the records of the packages that were added last could not be written. */
+  #failure: Error | undefined;
 
   /** @param files a database for this repository only; `segments` likewise */
   constructor(files: Database<PoolRecord, string>, segments: Database<string, string>) {
@@ -183,7 +190,7 @@ export class PackagePool {
 
   /** Adds the files of some packages; resolves when `find` finds all of them. */
   async add(entries: Iterable<IndexEntry>): Promise<void> {
-    await written(() => this.#put(entries));
+    await this.#written(async () => await (await this.#noteEntering(this.#put(entries))).onDisk);
   }
 
   /**
@@ -191,26 +198,34 @@ export class PackagePool {
    * added, and their records need not be read.
    */
   async addSegments(segments: Iterable<PooledSegment>): Promise<void> {
-    await written(async () => {
-      let noted: Promise<unknown> = Promise.resolve();
-      for (const { id, items } of segments) {
-        const fingerprint = fingerprintOf(items);
-        await setImmediate();
-        if (this.#segments.get(id) === fingerprint) continue;
-        await this.#put(items);
-        noted = this.#segments.put(id, fingerprint);
-      }
-      await noted;
-    });
+    await this.#written(() => this.#noteEntering(this.#putSegments(segments)));
   }
 
-  /** The stored records of some files, by their keys. @param paths below the repository's root */
-  *recordsOf(paths: Iterable<string>): Iterable<readonly [string, PoolRecord]> {
-    for (const path of paths) {
-      const key = poolKey(path);
-      const record = key === undefined ? undefined : this.#files.get(key);
-      if (key !== undefined && record !== undefined) yield [key, record];
+  async #putSegments(segments: Iterable<PooledSegment>): Promise<void> {
+    let noted: Promise<unknown> = Promise.resolve();
+    for (const { id, items } of segments) {
+      const fingerprint = fingerprintOf(items);
+      await setImmediate();
+      if (this.#segments.get(id) === fingerprint) continue;
+      await (await this.#put(items)).onDisk;
+      noted = this.#segments.put(id, fingerprint);
     }
+    await noted;
+  }
+
+  /**
+   * The records of some files that were added, on disk or not, by their keys.
+   * @param paths below the repository's root
+   * @throws StateUnwritable if the last ones could not be written: then some may be missing
+   */
+  async recordsOf(paths: Iterable<string>): Promise<readonly (readonly [string, PoolRecord])[]> {
+    await Promise.allSettled(this.#entering);
+    if (this.#failure !== undefined) throw this.#failure;
+    return Array.from(paths).flatMap((path) => {
+      const key = poolKey(path);
+      const record = key === undefined ? undefined : (this.#unwritten.get(key) ?? this.#files.get(key));
+      return key === undefined || record === undefined ? [] : [[key, record] as const];
+    });
   }
 
   /** Adds records of another replica, unless there are others of the same files. */
@@ -222,24 +237,52 @@ export class PackagePool {
     });
   }
 
-  async #put(entries: Iterable<IndexEntry>): Promise<void> {
-    let written: Promise<unknown> = Promise.resolve();
+  async #written(write: () => Promise<unknown>): Promise<void> {
+    this.#failure = undefined;
+    try {
+      await written(write);
+    } catch (thrown) {
+      this.#failure = errorOf(thrown);
+      throw thrown;
+    }
+  }
+
+  async #noteEntering<Result>(entering: Promise<Result>): Promise<Result> {
+    this.#entering.add(entering);
+    return await entering.finally(() => this.#entering.delete(entering));
+  }
+
+  /** Resolves when `recordsOf` finds all of them, unless a write fails. */
+  async #put(entries: Iterable<IndexEntry>): Promise<{ readonly onDisk: Promise<unknown> }> {
+    let last: Promise<unknown> = Promise.resolve();
     let untilWait = packagesPerWrite;
+    let records: (readonly [string, PoolRecord])[] = [];
+    // Writes are committed in order, so awaiting the last one is enough.
+    const committed = async (): Promise<void> => {
+      const those = records;
+      records = [];
+      try {
+        await last;
+      } finally {
+        for (const [key, record] of those) if (this.#unwritten.get(key) === record) this.#unwritten.delete(key);
+      }
+    };
     for (const entry of entries) {
       for (const [key, record] of recordsOf(entry)) {
         // Reading costs a tenth of writing, and several segments may contain the same package.
         const known = this.#files.get(key);
         if (isSame(known, record)) continue;
         // The same bytes at another place: the fingerprints do not tell which segments have them.
-        if (known !== undefined) written = this.#segments.clearAsync();
-        written = this.#files.put(key, record);
+        if (known !== undefined) last = this.#segments.clearAsync();
+        last = this.#files.put(key, record);
+        this.#unwritten.set(key, record);
+        records.push([key, record]);
       }
       if (--untilWait > 0) continue;
       untilWait = packagesPerWrite;
-      await Promise.all([written, setImmediate()]);
+      await Promise.all([committed(), setImmediate()]);
     }
-    // Writes are committed in order, so awaiting the last one is enough.
-    await written;
+    return { onDisk: committed() };
   }
 
   /** The keys of all content ids in the pool. */

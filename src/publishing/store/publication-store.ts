@@ -12,13 +12,14 @@ import { identityFieldsOf } from "./known-identity.ts";
 import type { LastDates } from "./last-dates.ts";
 import { latest } from "./last-dates.ts";
 import { PackagePool } from "./package-pool.ts";
-import type { HashReference, Manifest, PublishedFile, PublishedIndex } from "./publication.ts";
+import type { HashReference, Manifest, PublishedFile, PublishedIndex, UnsignedManifest } from "./publication.ts";
 import {
   fileByHash,
   hashReferences,
   indexPath,
   namesPackages,
   publicationId,
+  runsOf,
   secondsOfMoment,
   segmentIdsOf,
 } from "./publication.ts";
@@ -50,8 +51,11 @@ export interface Withdrawal {
   readonly withdrawnMs: number;
 }
 
-/** How many segments a run lists. With short runs, a change at the end of an index writes only one new run. */
-const segmentsPerRun = 32;
+/**
+ * How many prepared publications of a suite are kept: one that is never published, because the other replica failed or
+ * lost its lease, is replaced by a later one.
+ */
+const maxPrepared = 4;
 
 /**
  * The publications of one repository. A publication's manifest and pointer are written in one transaction, after its
@@ -77,7 +81,7 @@ export class PublicationStore {
   readonly #hashes: Database<string, string>;
 
   /** Publications of another replica that may become current at any moment, by their keys in the database. */
-  readonly #prepared = new Map<string, Manifest>();
+  readonly #prepared = new Map<string, UnsignedManifest>();
   /** Deletes and adds what only a prepared publication refers to. */
   readonly #contentQueue = new SerialQueue();
   readonly #name: StateName;
@@ -149,13 +153,18 @@ export class PublicationStore {
 
   /**
    * Stores the content of a publication of another replica, which may become the current one at any moment. Its files
-   * can be read by hash from then on. It is forgotten when the server stops, and when a later one is published.
+   * can be read by hash from then on. It is forgotten when the server stops, when a later one is published, and when some
+   * later ones were prepared.
    * @param store stores segments, files and packages, so that they can be read; nothing is deleted meanwhile
    * @returns what `store` returns
    */
-  async prepare<Stored>(manifest: Manifest, store: () => Promise<Stored>): Promise<Stored> {
+  async prepare<Stored>(manifest: UnsignedManifest, store: () => Promise<Stored>): Promise<Stored> {
+    const { suite, id } = manifest;
     const stored = await this.#contentQueue.run(store);
-    this.#prepared.set(suiteKey(manifest.suite, manifest.id), manifest);
+    this.forgetPrepared(suite, id);
+    this.#prepared.set(suiteKey(suite, id), manifest);
+    const ofSuite = [...this.#prepared.values()].filter((each) => each.suite === suite);
+    for (const each of ofSuite.slice(0, -maxPrepared)) this.forgetPrepared(suite, each.id);
     return stored;
   }
 
@@ -198,7 +207,7 @@ export class PublicationStore {
   }
 
   /** A publication that was prepared and is not published yet. */
-  prepared(suite: Suite, id: string): Manifest | undefined {
+  prepared(suite: Suite, id: string): UnsignedManifest | undefined {
     return this.#prepared.get(suiteKey(suite, id));
   }
 
@@ -444,8 +453,7 @@ export class PublicationStore {
 
   #putRuns(segments: readonly SegmentSizes[]): string[] {
     const runs: string[] = [];
-    for (let at = 0; at < segments.length; at += segmentsPerRun) {
-      const run = segments.slice(at, at + segmentsPerRun);
+    for (const run of runsOf(segments)) {
       const key = createHash("sha256")
         .update(run.map(({ id }) => id).join())
         .digest("base64url");

@@ -66,6 +66,12 @@ export interface Manifest extends PublicationSummary {
   readonly releaseGpg: string;
 }
 
+/** The signatures of a Release. */
+export type Signatures = Pick<Manifest, "inRelease" | "releaseGpg">;
+
+/** A publication that is being signed. */
+export type UnsignedManifest = Omit<Manifest, keyof Signatures>;
+
 /** The file at a path of a publication. */
 export type PublishedFile =
   | { readonly kind: "text"; readonly text: string }
@@ -126,6 +132,14 @@ export function publishedIndex(
 export const segmentIdsOf = (indices: readonly Pick<PublishedIndex, "segments">[]): readonly string[] =>
   indices.flatMap(({ segments }) => segments.map(({ id }) => id));
 
+/** How many segments a run has. With short runs, a change at the end of an index makes only one new run. */
+const segmentsPerRun = 32;
+
+/** Splits the segments of an index into runs, most of which the next publication has too. */
+export function* runsOf(segments: readonly SegmentSizes[]): Iterable<readonly SegmentSizes[]> {
+  for (let at = 0; at < segments.length; at += segmentsPerRun) yield segments.slice(at, at + segmentsPerRun);
+}
+
 /** @param digests by the algorithms that Release lists, including SHA256 */
 export function listed(sizeBytes: number, digests: Listed["others"] & object): Listed {
   const { sha256 = "", ...others } = digests;
@@ -158,7 +172,10 @@ export function publishedFile(manifest: Manifest, path: string): PublishedFile |
   }
 }
 
-function findBlob(manifest: Manifest, matches: (blob: PublishedBlob) => boolean): PublishedFile | undefined {
+function findBlob(
+  manifest: Pick<Manifest, "blobs">,
+  matches: (blob: PublishedBlob) => boolean,
+): PublishedFile | undefined {
   const blob = manifest.blobs.find(matches);
   return blob && { kind: "blob", blob };
 }
@@ -196,7 +213,10 @@ export function hashReference(path: string): HashReference | undefined {
 }
 
 /** Finds the file that has this hash. */
-export function fileByHash(manifest: Manifest, reference: HashReference): PublishedFile | undefined {
+export function fileByHash(
+  manifest: Pick<Manifest, "indices" | "blobs">,
+  reference: HashReference,
+): PublishedFile | undefined {
   const { directory, algorithm, digest } = reference;
   const matches = (file: Listed) => digestOf(file, algorithm) === digest;
   for (const index of manifest.indices) {

@@ -93,11 +93,11 @@ export class SegmentStore {
     return bytes?.subarray(0, bytes.length) ?? this.read(id, form);
   }
 
-  /** All that is stored of a segment; undefined if it is not stored. */
-  contentOf(id: string): StoredSegment | undefined {
-    const sizes = this.sizesOf(id);
-    if (sizes === undefined) return undefined;
+  /** All that can be read of a segment, also if it could not be written. @throws SegmentMissing */
+  contentOf(id: string): StoredSegment {
     const unwritten = this.#unwritten.get(id);
+    const sizes = unwritten?.sizes ?? this.#sizes.get(id);
+    if (sizes === undefined) throw new SegmentMissing(id);
     const hasPlain =
       unwritten === undefined ? this.#bytes.doesExist(`${id}/plain`) : unwritten.bytes.plain !== undefined;
     return {

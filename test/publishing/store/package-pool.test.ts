@@ -97,3 +97,25 @@ test("a segment whose packages were deleted is added again", async () => {
   await pool.addSegments([segment]);
   expect(found()?.content?.reveal()).toBe("first");
 });
+
+test("a record can be read by its file as soon as it is being added, and is on disk later", async () => {
+  const { pool, found } = aPool();
+  const [path, key] = [`pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`, `${"2".repeat(64)}/hello_1_amd64.deb`];
+  const adding = pool.add([anEntry("a", "URI:CHK:one")]);
+  const records = await pool.recordsOf([path, "pool/SHA256/unknown"]);
+  expect(found()).toBeUndefined();
+  await adding;
+  expect(await pool.recordsOf([path])).toEqual(records);
+  expect(records).toMatchObject([[key, { path: found()?.path }]]);
+});
+
+test("records are not passed on after one could not be written, until they are added again", async () => {
+  const { files, pool } = aPool();
+  const path = `pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`;
+  // A fake, because the disk of this machine is not full.
+  vi.spyOn(files, "put").mockRejectedValueOnce(new Error("Commit failed"));
+  await expect(pool.add([anEntry("a", "URI:CHK:one")])).rejects.toMatchObject({ code: "state/unwritable" });
+  await expect(pool.recordsOf([path])).rejects.toMatchObject({ code: "state/unwritable" });
+  await pool.add([anEntry("a", "URI:CHK:one")]);
+  expect(await pool.recordsOf([path])).toHaveLength(1);
+});

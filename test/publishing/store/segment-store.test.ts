@@ -3,37 +3,23 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { RootDatabase } from "lmdb";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepositoryName } from "../../../src/base/names.ts";
 import { SegmentStore } from "../../../src/publishing/store/segment-store.ts";
 import { openStateDatabase } from "../../../src/publishing/store/state-database.ts";
+import { fullWhile } from "../../support/full-disk.ts";
 
 const plain = Buffer.from("Package: hello\n");
 const compressed = { gz: plain, xz: { bytes: plain, unpaddedBytes: 15, uncompressedBytes: 15 }, lines: 1 };
 
-/** A store with a real database, whose transactions fail as on a full disk while `full()` returns true. */
-function aStore(full: () => boolean): SegmentStore {
+function aStore(isFull: () => boolean): SegmentStore {
   const directory = mkdtempSync(join(tmpdir(), "segment-store-"));
   const root = openStateDatabase(join(directory, "database"));
   onTestFinished(async () => {
     await root.close();
     rmSync(directory, { recursive: true });
   });
-  // A disk cannot be filled and emptied as often as the test needs it.
-  const fake = Object.create(root, {
-    openDB: {
-      value: (options: { readonly name: string }) => {
-        const database = root.openDB(options);
-        const transaction = database.transaction.bind(database);
-        return Object.assign(database, {
-          transaction: (action: () => void) =>
-            full() ? Promise.reject(new Error("Commit failed")) : transaction(action),
-        });
-      },
-    },
-  }) as RootDatabase;
-  return new SegmentStore(fake, parseRepositoryName("debian"));
+  return new SegmentStore(fullWhile(root, isFull), parseRepositoryName("debian"));
 }
 
 test("every caller that waits for a segment gets its write error, also after another caller", async () => {
@@ -105,4 +91,12 @@ test("transient reads return the same bytes as normal ones, during and after the
   await store.put("packed", plain, { ...compressed, gz: gzipSync(plain) }, "compressed");
   await store.written(["packed"]);
   expect(Buffer.from(store.readTransient("packed", "plain"))).toEqual(plain);
+});
+
+test("all of a segment can be read that could not be written, as others need it", async () => {
+  const store = aStore(() => true);
+  const sizes = await store.put("one", plain, compressed);
+  await expect(store.written(["one"])).rejects.toMatchObject({ code: "state/unwritable" });
+  expect(store.contentOf("one")).toMatchObject({ sizes, kept: "plain" });
+  expect(() => store.contentOf("another")).toThrow("lacks segment another");
 });
