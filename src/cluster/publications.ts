@@ -16,6 +16,7 @@ import {
   digestOfRun,
   digestOfSegment,
   digestOfText,
+  form,
   manifestIn,
   manifestText,
   packed,
@@ -77,6 +78,8 @@ const knownMs = 3600 * 1000;
 const maxSentBytes = 512 * 1024;
 /** How many segments are decompressed at once. */
 const segmentsAtOnce = 4;
+/** How many digests of segments are kept in memory: about 100 bytes each. */
+const maxDigests = 100_000;
 /** How many runs are kept in memory: about 5 kB each. */
 const maxRuns = 1000;
 /** About how long a run is as it is stored, in bytes. */
@@ -88,7 +91,9 @@ export class SharedPublications {
   readonly #options: SharedPublicationsOptions;
   readonly #values: SharedValues;
   /** The digests of segments in the store, by their ids. */
-  readonly #digests = new Map<string, string>();
+  readonly #digests = new LRUCache<string, string>({ max: maxDigests });
+  /** The segments in the store whose packages have no records there, because these could not be written. */
+  readonly #withoutRecords = new Set<string>();
   /** The runs of other replicas, by their digests. */
   readonly #runs = new LRUCache<string, SharedRun>({ max: maxRuns });
   /** By suite: the last publication that was taken over. */
@@ -105,7 +110,7 @@ export class SharedPublications {
    * Stores everything in Valkey that it lacks of a publication, and keeps the rest for another while.
    * @param known keys that Valkey is known to have; those of this publication are added
    * @returns how others find it
-   * @throws ValkeyUnavailable
+   * @throws ValkeyUnavailable, StateUnwritable
    */
   async push(manifest: Manifest, servedMs: number, known = new Set<string>()): Promise<CurrentPublication> {
     const { inRelease, releaseGpg, ...unsigned } = manifest;
@@ -120,7 +125,7 @@ export class SharedPublications {
   /**
    * Prepares the announcement of a publication that is being signed. What this replica has stored in Valkey is not
    * looked up again, so that a small change is announced at once.
-   * @param circumstances in others, Valkey may have lost what it had, or somebody may lack it
+   * @param circumstances when they change, everything is looked up again
    * @throws ValkeyUnavailable, StateUnwritable
    */
   async announceable(unsigned: UnsignedManifest, servedMs: number, circumstances: string): Promise<Announceable> {
@@ -151,7 +156,7 @@ export class SharedPublications {
   }
 
   /** Completes a publication that was announced. @returns also the signatures, which are to be stored and sent */
-  completed(announced: AnnouncedPublication, signatures: Signatures) {
+  complete(announced: AnnouncedPublication, signatures: Signatures) {
     const { current, key, text } = this.#signed(announced, signatures);
     return { current, values: new Map([[key, this.#values.seal(key, packed(text))]]) satisfies SealedValues };
   }
@@ -302,7 +307,8 @@ export class SharedPublications {
         seen.add(id);
         const digest = digests.get(id) ?? "";
         if (!this.#digests.has(id)) await this.#yieldNow();
-        if (store.segments.has(id) && this.#digestOf(id) === digest) continue;
+        const isHere = store.segments.has(id) && !this.#withoutRecords.has(id);
+        if (isHere && this.#digestOf(id) === digest) continue;
         wanted.push({ key: this.#segmentKey(id, digest), id, digest, bytes: gzBytes + unpaddedBytes });
       }
     }
@@ -315,13 +321,16 @@ export class SharedPublications {
         const { pool, ...stored } = segmentIn(value, segment.key, segment);
         // First, because a segment that is on disk is not fetched again. The disk gets them in this order.
         const pooled = store.pool.take(pool);
-        pooled.catch(() => undefined);
+        pooled.then(
+          () => this.#withoutRecords.delete(segment.id),
+          () => this.#withoutRecords.add(segment.id),
+        );
         pooling.push(pooled);
         await store.segments.take(stored);
         this.#digests.set(segment.id, segment.digest);
       });
     }
-    const writing = [...pooling, store.segments.written(wanted.map(({ id }) => id))];
+    const writing = [...pooling, store.segments.written(seen)];
     const written = Promise.all(writing).then(() => undefined);
     written.catch(() => undefined);
     return { written };
@@ -360,11 +369,11 @@ export class SharedPublications {
   }
 
   #segmentKey(id: string, digest: string): string {
-    return `segment:${this.#options.stateName}:${id}:${digest}`;
+    return `segment:${form}:${this.#options.stateName}:${id}:${digest}`;
   }
 
   #runKey(digest: string): string {
-    return `run:${this.#options.stateName}:${digest}`;
+    return `run:${form}:${this.#options.stateName}:${digest}`;
   }
 
   #blobKey(sha256: string): string {

@@ -67,9 +67,9 @@ export interface ReplicatedPublicationsOptions {
 
 /** How long to wait for acknowledgements until the announcement is repeated, in ms. */
 const repeatMs = 500;
-/** How long the other replicas may take to prepare a publication, in ms. One that takes longer gives up before. */
+/** How long the other replicas may take to prepare a publication that is signed, in ms. */
 const maxPrepareMs = 30_000;
-/** How long after it was asked for an acknowledgement counts, in ms: less than those who gave it are in doubt. */
+/** How long after the announcement acknowledgements count, in ms: whoever has sent one is in doubt for longer. */
 const maxAcknowledgedMs = 20_000;
 /** How long after the last announcement a prepared publication may still become current, in ms. */
 const doubtMs = 60_000;
@@ -214,7 +214,7 @@ export class ReplicatedPublications implements Replicas {
     const { current, values, stored } = await publications.announceable(unsigned, servedMs, circumstances);
     const completing = Promise.all([signing, stored]).then(([signatures]) => {
       const manifest = { ...unsigned, ...signatures };
-      return { ...publications.completed(current, signatures), serve: () => serve(manifest), manifest };
+      return { ...publications.complete(current, signatures), serve: () => serve(manifest), manifest };
     });
     completing.catch(() => undefined);
     await this.#announce({ current, values }, completing);
@@ -286,8 +286,11 @@ export class ReplicatedPublications implements Replicas {
         missing = others;
       }
     } finally {
-      end();
-      if (this.#commit === commit) this.#commit = undefined;
+      // By then the suite knows what it serves, and does not take it over from itself.
+      setImmediate(() => {
+        end();
+        if (this.#commit === commit) this.#commit = undefined;
+      });
     }
   }
 
@@ -496,7 +499,7 @@ export class ReplicatedPublications implements Replicas {
         await repository.adoptWithdrawal(suite, current.withdrawnMs, current.dateSeconds);
       else {
         const manifest = await this.#publications?.fetch(current, values);
-        if (manifest !== undefined) await repository.adopt(manifest, current.servedMs);
+        if (manifest !== undefined && this.#isNews(current)) await repository.adopt(manifest, current.servedMs);
         this.#agreed.set(suite, current.signed);
       }
     }

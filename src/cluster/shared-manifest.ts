@@ -8,12 +8,10 @@ import type { StoredSegment } from "../publishing/store/segment-store.ts";
 import { UnusableContent } from "./shared-values.ts";
 
 /**
- * The form of texts. A version of the program with another form must also use other keys, because whoever finds a key
- * does not store the value again; the keys of texts contain their digests.
+ * The form of all values. It is a part of their keys, because whoever finds a key does not store the value again; where
+ * a key has the digest of a text, the digest depends on it.
  */
-const form = 2;
-/** The form of segments. */
-const segmentForm = 1;
+export const form = 2;
 
 /** A value with its form; newer versions of the program may have others. */
 type InForm<Value> = Value & { readonly form: number };
@@ -101,7 +99,7 @@ const lengthBytes = 4;
 
 /** A stored segment: the length of the header, the header, and both compressed forms. */
 export function segmentValue({ sizes, kept, gz, xz, pool }: SharedSegment): Buffer {
-  const header: SegmentHeader = { form: segmentForm, sizes, kept, gzBytes: gz.length, pool };
+  const header: SegmentHeader = { form, sizes, kept, gzBytes: gz.length, pool };
   const text = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(lengthBytes);
   length.writeUInt32BE(text.length);
@@ -110,15 +108,14 @@ export function segmentValue({ sizes, kept, gz, xz, pool }: SharedSegment): Buff
 
 /** @throws UnusableContent */
 export function segmentIn(value: Buffer, key: string, { id, digest }: Readonly<Record<"id" | "digest", string>>) {
-  const read = (): Read<SharedSegment> => {
+  return inForm(key, (): Read<SharedSegment> => {
     const bodyAt = lengthBytes + value.readUInt32BE(0);
     const header = JSON.parse(value.toString("utf8", lengthBytes, bodyAt)) as SegmentHeader;
     const { form: of, gzBytes, sizes, kept, pool } = header;
     const [gz, xz] = [value.subarray(bodyAt, bodyAt + gzBytes), value.subarray(bodyAt + gzBytes)];
     const isExpected = sizes.id === id && digestOfSegment(gz, xz) === digest;
     return { of, value: { sizes, kept, gz, xz, pool }, isExpected };
-  };
-  return inForm(key, read, segmentForm);
+  });
 }
 
 interface Read<Value> {
@@ -132,13 +129,13 @@ interface Read<Value> {
  * Reads a value that a member of the fleet has sealed, perhaps one of a newer version of the program.
  * @throws UnusableContent
  */
-function inForm<Value>(key: string, read: () => Read<Value>, expected = form): Value {
+function inForm<Value>(key: string, read: () => Read<Value>): Value {
   let found: Read<Value> | undefined;
   try {
     found = read();
   } catch {
     // In another form, anything may be missing.
   }
-  if (found?.isExpected === true && found.of === expected) return found.value;
+  if (found?.isExpected === true && found.of === form) return found.value;
   throw new UnusableContent(`another version of the program has written ${key}, a part of a publication`);
 }

@@ -112,7 +112,7 @@ describe("of a small change", () => {
     await valkey.kill();
     await (await follower.shared.take(current, values)).written;
     expect(follower.store.prepared(sid, next.id)).toEqual(next);
-    const completed = publisher.shared.completed(current, signatures);
+    const completed = publisher.shared.complete(current, signatures);
     expect(await follower.shared.fetch(completed.current, completed.values)).toEqual(signed(next));
   });
 
@@ -144,7 +144,7 @@ test("of a large change, everything is in Valkey before the announcement, which 
 
 describe("what the publisher has stored is looked up again", () => {
   test.each([
-    ["with another lease or another member", "other circumstances", 0],
+    ["in other circumstances", "another fence", 0],
     ["after an hour, because Valkey keeps it for a day", "fence", 2 * 3_600_000],
   ])("%s", async (_, circumstances, waitMs) => {
     const { publisher, next } = await aPublisher(100);
@@ -183,7 +183,7 @@ test("publications that are renewed together have their common parts looked up o
 test("a publication that was stored and read again is the same for Valkey", async () => {
   const { publisher, next } = await aPublisher(40);
   const { current } = await publisher.shared.announceable(next, servedMs, "fence");
-  const completed = publisher.shared.completed(current, signatures);
+  const completed = publisher.shared.complete(current, signatures);
   await publisher.store.publish(signed(next), servedMs);
   const stored = publisher.store.get(sid, next.id);
   expect(stored && (await publisher.shared.push(stored, servedMs))).toEqual(completed.current);
@@ -206,8 +206,8 @@ test("a signature of another publication is not taken over", async () => {
   const { publisher, next } = await aPublisher(1);
   const announced = await publisher.shared.announceable(next, servedMs, "fence");
   await announced.stored;
-  const { current, values } = publisher.shared.completed(announced.current, signatures);
-  const other = publisher.shared.completed(announced.current, { ...signatures, inRelease: "other" });
+  const { current, values } = publisher.shared.complete(announced.current, signatures);
+  const other = publisher.shared.complete(announced.current, { ...signatures, inRelease: "other" });
   const [key = ""] = values.keys();
   const [value = Buffer.alloc(0)] = other.values.values();
   const follower = await aReplica();

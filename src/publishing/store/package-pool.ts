@@ -3,7 +3,6 @@ import { hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Database } from "lmdb";
 import { ContentId } from "../../base/content-id.ts";
-import { errorOf } from "../../base/errors.ts";
 import type { TreePath } from "../../base/names.ts";
 import { isWithin, lastName, parseTreePath } from "../../base/names.ts";
 import { written } from "../../base/state-errors.ts";
@@ -86,8 +85,8 @@ export class PackagePool {
   readonly #unwritten = new Map<string, PoolRecord>();
   /** Packages that are being added; they resolve when `recordsOf` finds all of them. */
   readonly #entering = new Set<Promise<unknown>>();
-  /** Why the records of the packages that were added last could not be written. */
-  #failure: Error | undefined;
+  /** Why some records of the packages that were added last could not be written. */
+  #failure: { readonly thrown: unknown } | undefined;
 
   /** @param files a database for this repository only; `segments` likewise */
   constructor(files: Database<PoolRecord, string>, segments: Database<string, string>) {
@@ -190,7 +189,8 @@ export class PackagePool {
 
   /** Adds the files of some packages; resolves when `find` finds all of them. */
   async add(entries: Iterable<IndexEntry>): Promise<void> {
-    await this.#written(async () => await (await this.#noteEntering(this.#put(entries))).onDisk);
+    this.#failure = undefined;
+    await written(async () => await (await this.#noteEntering(this.#put(entries))).onDisk);
   }
 
   /**
@@ -198,7 +198,8 @@ export class PackagePool {
    * added, and their records need not be read.
    */
   async addSegments(segments: Iterable<PooledSegment>): Promise<void> {
-    await this.#written(() => this.#noteEntering(this.#putSegments(segments)));
+    this.#failure = undefined;
+    await written(() => this.#noteEntering(this.#putSegments(segments)));
   }
 
   async #putSegments(segments: Iterable<PooledSegment>): Promise<void> {
@@ -216,16 +217,16 @@ export class PackagePool {
   /**
    * The records of some files that were added, on disk or not, by their keys.
    * @param paths below the repository's root
-   * @throws StateUnwritable if the last ones could not be written: then some may be missing
+   * @throws StateUnwritable for a record that is missing because it could not be written
    */
   async recordsOf(paths: Iterable<string>): Promise<readonly (readonly [string, PoolRecord])[]> {
     await Promise.allSettled(this.#entering);
-    if (this.#failure !== undefined) throw this.#failure;
-    return Array.from(paths).flatMap((path) => {
-      const key = poolKey(path);
-      const record = key === undefined ? undefined : (this.#unwritten.get(key) ?? this.#files.get(key));
-      return key === undefined || record === undefined ? [] : [[key, record] as const];
-    });
+    const keys = Array.from(paths).flatMap((path) => poolKey(path) ?? []);
+    const records = keys.map((key) => [key, this.#unwritten.get(key) ?? this.#files.get(key)] as const);
+    const found = records.flatMap(([key, record]) => (record === undefined ? [] : [[key, record] as const]));
+    const failure = this.#failure;
+    if (failure !== undefined && found.length < keys.length) await written(() => Promise.reject(failure.thrown));
+    return found;
   }
 
   /** Adds records of another replica, unless there are others of the same files. */
@@ -235,16 +236,6 @@ export class PackagePool {
       for (const [key, record] of records) if (!this.#files.doesExist(key)) noted = this.#files.put(key, record);
       await noted;
     });
-  }
-
-  async #written(write: () => Promise<unknown>): Promise<void> {
-    this.#failure = undefined;
-    try {
-      await written(write);
-    } catch (thrown) {
-      this.#failure = errorOf(thrown);
-      throw thrown;
-    }
   }
 
   async #noteEntering<Result>(entering: Promise<Result>): Promise<Result> {
@@ -263,6 +254,9 @@ export class PackagePool {
       records = [];
       try {
         await last;
+      } catch (thrown) {
+        this.#failure = { thrown };
+        throw thrown;
       } finally {
         for (const [key, record] of those) if (this.#unwritten.get(key) === record) this.#unwritten.delete(key);
       }

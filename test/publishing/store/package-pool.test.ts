@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { ContentId } from "../../../src/base/content-id.ts";
 import { parseArchitecture, parseComponent, parseTreePath } from "../../../src/base/names.ts";
@@ -109,13 +110,23 @@ test("a record can be read by its file as soon as it is being added, and is on d
   expect(records).toMatchObject([[key, { path: found()?.path }]]);
 });
 
-test("records are not passed on after one could not be written, until they are added again", async () => {
-  const { files, pool } = aPool();
-  const path = `pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`;
-  // A fake, because the disk of this machine is not full.
-  vi.spyOn(files, "put").mockRejectedValueOnce(new Error("Commit failed"));
-  await expect(pool.add([anEntry("a", "URI:CHK:one")])).rejects.toMatchObject({ code: "state/unwritable" });
-  await expect(pool.recordsOf([path])).rejects.toMatchObject({ code: "state/unwritable" });
-  await pool.add([anEntry("a", "URI:CHK:one")]);
-  expect(await pool.recordsOf([path])).toHaveLength(1);
-});
+test.each(["add", "addSegments"] as const)(
+  "records that %s could not write are not passed on as missing, until they are added again",
+  async (kind) => {
+    const { files, pool } = aPool();
+    const path = `pool/SHA256/${"2".repeat(64)}/hello_1_amd64.deb`;
+    const items = [anEntry("a", "URI:CHK:one")];
+    const add = () => (kind === "add" ? pool.add(items) : pool.addSegments([{ id: "segment", items }]));
+    // A fake, because the disk of this machine is not full. The reason comes later, as with lmdb.
+    const failed = Object.assign(new Error("Commit failed"), { commitError: sleep(50).then(() => undefined) });
+    vi.spyOn(files, "put").mockImplementationOnce(() => Promise.reject(failed));
+    const adding = expect(add()).rejects.toMatchObject({ code: "state/unwritable" });
+    await setImmediate();
+    await expect(pool.recordsOf([path])).rejects.toMatchObject({ code: "state/unwritable" });
+    await adding;
+    await expect(pool.recordsOf([path])).rejects.toMatchObject({ code: "state/unwritable" });
+    expect(await pool.recordsOf([])).toEqual([]);
+    await add();
+    expect(await pool.recordsOf([path])).toHaveLength(1);
+  },
+);
