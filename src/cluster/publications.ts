@@ -131,8 +131,9 @@ export class SharedPublications {
   async announceable(unsigned: UnsignedManifest, servedMs: number, circumstances: string): Promise<Announceable> {
     const condition = `${this.#options.valkey.connections} ${circumstances}`;
     const nowMs = performance.now();
-    const isKnown = this.#known?.condition === condition && nowMs - this.#known.sinceMs < knownMs;
-    const known = isKnown && this.#known ? this.#known : { condition, sinceMs: nowMs, keys: new Set<string>() };
+    const before = this.#known;
+    const isValid = before !== undefined && before.condition === condition && nowMs - before.sinceMs < knownMs;
+    const known = isValid ? before : { condition, sinceMs: nowMs, keys: new Set<string>() };
     this.#known = known;
     const { announced: current, parts } = await this.#partsOf(unsigned, servedMs, known.keys);
     const noteStored = (): void => {
