@@ -106,8 +106,9 @@ describe("an entry in a newer form", () => {
     const falls = followers.map(({ fleet }) => vi.spyOn(fleet, "fallBehind"));
     await withValkey(valkey, async (connection) => {
       // The last one may be on its way when the connection is closed.
-      const announce = () =>
+      const announce = () => {
         connection.run((redis) => redis.publish(`${connection.prefix}announce`, newer)).catch(() => undefined);
+      };
       const announcing = setInterval(announce, 50);
       await vi.waitFor(() => expect(falls[0]).toHaveBeenCalled(), 10_000);
       await addPackage(publisher, "1");

@@ -85,8 +85,8 @@ export class PackagePool {
   readonly #unwritten = new Map<string, PoolRecord>();
   /** Packages that are being added; they resolve when `recordsOf` finds all of them. */
   readonly #entering = new Set<Promise<unknown>>();
-  /** Why some records of the packages that were added last could not be written. */
-  #failure: { readonly thrown: unknown } | undefined;
+  /** The write that failed, if some records of the packages that were added last could not be written. */
+  #failed: Promise<unknown> | undefined;
 
   /** @param files a database for this repository only; `segments` likewise */
   constructor(files: Database<PoolRecord, string>, segments: Database<string, string>) {
@@ -189,7 +189,7 @@ export class PackagePool {
 
   /** Adds the files of some packages; resolves when `find` finds all of them. */
   async add(entries: Iterable<IndexEntry>): Promise<void> {
-    this.#failure = undefined;
+    this.#failed = undefined;
     await written(async () => await (await this.#noteEntering(this.#put(entries))).onDisk);
   }
 
@@ -198,7 +198,7 @@ export class PackagePool {
    * added, and their records need not be read.
    */
   async addSegments(segments: Iterable<PooledSegment>): Promise<void> {
-    this.#failure = undefined;
+    this.#failed = undefined;
     await written(() => this.#noteEntering(this.#putSegments(segments)));
   }
 
@@ -224,8 +224,8 @@ export class PackagePool {
     const keys = Array.from(paths).flatMap((path) => poolKey(path) ?? []);
     const records = keys.map((key) => [key, this.#unwritten.get(key) ?? this.#files.get(key)] as const);
     const found = records.flatMap(([key, record]) => (record === undefined ? [] : [[key, record] as const]));
-    const failure = this.#failure;
-    if (failure !== undefined && found.length < keys.length) await written(() => Promise.reject(failure.thrown));
+    const failed = this.#failed;
+    if (failed !== undefined && found.length < keys.length) await written(() => failed);
     return found;
   }
 
@@ -255,7 +255,7 @@ export class PackagePool {
       try {
         await last;
       } catch (thrown) {
-        this.#failure = { thrown };
+        this.#failed = last;
         throw thrown;
       } finally {
         for (const [key, record] of those) if (this.#unwritten.get(key) === record) this.#unwritten.delete(key);
