@@ -1,8 +1,8 @@
 // The lease of one repository: its holder alone publishes. A replica publishes only when it has caught up with what the
 // others know, and never longer than its own clock says that the lease lasts.
+import type { HeldLease } from "./announcer.ts";
 import type { Heard } from "./members.ts";
 import { leaseMs } from "./members.ts";
-import type { HeldLease } from "./replicated-publications.ts";
 
 /** The lease ends so much earlier for its holder, in ms. */
 const marginMs = 500;

@@ -4,44 +4,33 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { StateName, Suite } from "../base/names.ts";
 import { SerialQueue } from "../base/serial-queue.ts";
-import { withResolvers } from "../base/with-resolvers.ts";
 import type { Replicas } from "../publishing/build/replicas.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { Manifest, Signatures, UnsignedManifest } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
-import { acknowledge, announcementChannel, announcementText, identityOf } from "./announcements.ts";
+import { acknowledge, announcementText } from "./announcements.ts";
+import type { FleetOfAnnouncements, HeldLease } from "./announcer.ts";
+import { Announcer } from "./announcer.ts";
 import type { AnnouncedState, CurrentPublication, CurrentState, UnknownState } from "./current.ts";
 import { orderOf } from "./current.ts";
+import { Doubts } from "./doubts.ts";
 import { LeaseLost } from "./lease-lost.ts";
 import { orderText } from "./members.ts";
 import { PastPublications } from "./past-publications.ts";
 import { SharedPublications } from "./publications.ts";
-import { commitScript, keys, offerScript, replaceScript } from "./scripts.ts";
+import { keys, offerScript, replaceScript } from "./scripts.ts";
 import type { Sealing } from "./sealing.ts";
 import { SharedFirstOwners } from "./shared-first-owners.ts";
 import { ReplicatedSnapshots } from "./shared-snapshots.ts";
 import type { SealedValues } from "./shared-values.ts";
-import { contentTtlMs, UnusableContent } from "./shared-values.ts";
+import { UnusableContent } from "./shared-values.ts";
 import type { Valkey } from "./valkey.ts";
-import { ValkeyUnavailable } from "./valkey.ts";
 
 /** Says that there is a new command about pins and rollbacks. The message is the name of the publications. */
 export const snapshotChannel = "snapshots";
 
-/** The lease of the repository, as its publications see it. */
-export interface HeldLease {
-  readonly repository: string;
-  /** Whether this replica publishes now. */
-  readonly isHeld: boolean;
-  readonly fence: string;
-}
-
 /** The fleet, as publications see it. */
-export interface FleetOfPublications {
-  /** The id of this replica. */
-  readonly id: string;
-  /** The ids of the other members that publications must wait for, as far as this one knows. */
-  readonly servingMembers: readonly string[];
+export interface FleetOfPublications extends FleetOfAnnouncements {
   /** Says who is there and who serves, as far as this one knows. */
   readonly membership: string;
   /** Whether this replica serves what was current a moment ago. */
@@ -63,43 +52,6 @@ export interface ReplicatedPublicationsOptions {
   readonly isPrepared: () => boolean;
   readonly fleet: FleetOfPublications;
   readonly log: Log;
-}
-
-/** How long to wait for acknowledgements until the announcement is repeated, in ms. */
-const repeatMs = 500;
-/** How long the other replicas may take to prepare a publication that is signed, in ms. */
-const maxPrepareMs = 30_000;
-/** How long after the announcement acknowledgements count, in ms: whoever has sent one is in doubt for longer. */
-const maxAcknowledgedMs = 20_000;
-/** How long after the last announcement a prepared publication may still become current, in ms. */
-const doubtMs = 60_000;
-
-/** A publication that is being announced. */
-interface Commit {
-  readonly suite: Suite;
-  readonly order: string;
-  /** See `identityOf`. */
-  readonly identity: string;
-  /** The ids of the replicas that have prepared it. */
-  readonly prepared: Set<string>;
-  /** Called after each acknowledgement. */
-  acknowledged: () => void;
-  /** Resolves when it is served here, or was given up. */
-  readonly ended: Promise<void>;
-}
-
-/** What is announced first. */
-interface Announced {
-  readonly current: AnnouncedState;
-  readonly values: SealedValues;
-}
-
-/** What becomes current then. */
-interface Completed {
-  readonly current: CurrentState;
-  /** What Valkey does not have yet. */
-  readonly values: SealedValues;
-  readonly serve: () => Promise<void>;
 }
 
 /** A current publication that this replica cannot take over. */
@@ -126,22 +78,19 @@ export class ReplicatedPublications implements Replicas {
   readonly #queue = new SerialQueue();
   #repository: Repository | undefined;
   #publications: SharedPublications | undefined;
-  #commit: Commit | undefined;
   /** Resolves when the publication is served that was the last one to become current elsewhere. */
   #takingOver: Promise<void> | undefined;
   /** By suite: what identifies the current publication, if it is known to be that of the fleet. */
   readonly #agreed = new Map<Suite, string>();
   /** By suite: current publications that this replica cannot take over. */
   #unusable: ReadonlyMap<Suite, UnusableState> = new Map();
-  /**
-   * By suite and order: publications that may have become current without this replica knowing, and until when, by
-   * `performance.now()`.
-   */
-  readonly #doubts = new Map<string, { readonly suite: Suite; readonly order: number; readonly untilMs: number }>();
+  readonly #doubts = new Doubts();
+  readonly #announcer: Announcer;
 
   constructor(options: ReplicatedPublicationsOptions) {
     this.#options = options;
     this.stateName = options.stateName;
+    this.#announcer = new Announcer({ ...options, doubts: this.#doubts });
   }
 
   /** Connects the repository. Nothing is announced or taken over before. */
@@ -186,8 +135,8 @@ export class ReplicatedPublications implements Replicas {
 
   settling(): Promise<boolean> | undefined {
     const { fleet } = this.#options;
-    if (this.#doubts.size === 0 && fleet.isSettled) return undefined;
-    return fleet.settle().then((isSettled) => isSettled || (this.#doubts.size === 0 && !fleet.mayBeLeftBehind));
+    if (this.#doubts.areNone && fleet.isSettled) return undefined;
+    return fleet.settle().then((isSettled) => isSettled || (this.#doubts.areNone && !fleet.mayBeLeftBehind));
   }
 
   /** Resolves when this replica shows what all replicas serve. */
@@ -217,8 +166,10 @@ export class ReplicatedPublications implements Replicas {
       return { ...publications.complete(current, signatures), serve: () => serve(manifest), manifest };
     });
     completing.catch(() => undefined);
-    await this.#announce({ current, values }, completing);
-    return (await completing).manifest;
+    await this.#announcer.announce({ current, values }, completing);
+    const completed = await completing;
+    this.#agreed.set(current.suite, completed.current.signed);
+    return completed.manifest;
   }
 
   async announceWithdrawal(suite: Suite, nowMs: number): Promise<void> {
@@ -235,99 +186,11 @@ export class ReplicatedPublications implements Replicas {
     serve: () => Promise<void>,
   ): Promise<void> {
     const current: CurrentState = { kind: "withdrawal", suite, dateSeconds, withdrawnMs };
-    await this.#announce({ current, values: noValues }, Promise.resolve({ current, values: noValues, serve }));
+    await this.#announcer.announce({ current, values: noValues }, Promise.resolve({ current, values: noValues, serve }));
   }
 
-  /** @param completing what becomes current, when it is signed and stored here */
-  async #announce(announced: Announced, completing: Promise<Completed>): Promise<void> {
-    const { fleet, log } = this.#options;
-    const { current } = announced;
-    const { suite } = current;
-    const { promise: ended, resolve: end } = withResolvers<void>();
-    const commit: Commit = {
-      suite,
-      order: orderText(current),
-      identity: identityOf(current),
-      prepared: new Set(),
-      acknowledged: () => undefined,
-      ended,
-    };
-    this.#commit = commit;
-    let acknowledgedSinceMs = performance.now();
-    let completedMs: number | undefined;
-    try {
-      for (let missing = fleet.servingMembers; ; ) {
-        await this.#prepareAt(missing, announced, commit);
-        const completed = await completing;
-        const nowMs = performance.now();
-        completedMs ??= nowMs;
-        // Whoever has prepared it must still be in doubt when it becomes current.
-        if (nowMs - acknowledgedSinceMs > maxAcknowledgedMs) {
-          commit.prepared.clear();
-          acknowledgedSinceMs = nowMs;
-        }
-        this.#noteDoubt(current);
-        const [outcome, ...others] = await this.#tryCommit(completed, commit);
-        if (outcome === "done") {
-          await completed.serve();
-          if (completed.current.kind === "publication") this.#agreed.set(suite, completed.current.signed);
-          this.#forgetDoubts(current);
-          return;
-        }
-        if (outcome !== "missing") {
-          this.#forgetDoubts(current);
-          throw new LeaseLost("another replica publishes now");
-        }
-        if (nowMs - completedMs > maxPrepareMs) {
-          this.#forgetDoubts(current);
-          log.error({ suite, replicas: others }, "other replicas do not prepare a publication");
-          throw new ValkeyUnavailable(`${others.length} other replicas do not prepare the publication`);
-        }
-        missing = others;
-      }
-    } finally {
-      // By then the suite knows what it serves, and does not take it over from itself.
-      setImmediate(() => {
-        end();
-        if (this.#commit === commit) this.#commit = undefined;
-      });
-    }
-  }
-
-  /** Announces a publication, and waits for acknowledgements of these members for a moment. */
-  async #prepareAt(members: readonly string[], announced: Announced, commit: Commit): Promise<void> {
-    const { valkey, fleet } = this.#options;
-    const isPrepared = () => members.every((id) => commit.prepared.has(id));
-    if (isPrepared()) return;
-    const text = announcementText({ kind: "prepare", state: this.stateName, from: fleet.id, ...announced });
-    await valkey.run((redis) => redis.publish(valkey.prefix + announcementChannel, text));
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, repeatMs);
-      commit.acknowledged = () => {
-        if (!isPrepared()) return;
-        clearTimeout(timer);
-        resolve();
-      };
-      commit.acknowledged();
-    });
-  }
-
-  async #tryCommit({ current, values }: Completed, { suite, order, prepared }: Commit): Promise<readonly string[]> {
-    const { valkey, fleet, lease } = this.#options;
-    if (!lease.isHeld) return ["lost"];
-    const message = announcementText({ kind: "commit", state: this.stateName, from: fleet.id, current, values });
-    const { repository, fence } = lease;
-    const own = [valkey.prefix, fleet.id, repository, fence, this.stateName, suite, order, JSON.stringify(current)];
-    const args = [...own, message, contentTtlMs, values.size, ...[...values].flat(), ...prepared];
-    const key = valkey.prefix + keys.current(this.stateName);
-    return (await valkey.run((redis) => redis.eval(commitScript, 1, key, ...args))) as string[];
-  }
-
-  noteAcknowledgement({ prepared, from }: Acknowledgement): void {
-    const commit = this.#commit;
-    if (commit === undefined || commit.identity !== prepared) return;
-    commit.prepared.add(from);
-    commit.acknowledged();
+  noteAcknowledgement(acknowledgement: Acknowledgement): void {
+    this.#announcer.noteAcknowledgement(acknowledgement);
   }
 
   async noteAnnouncement(announcement: Announcement): Promise<void> {
@@ -356,7 +219,7 @@ export class ReplicatedPublications implements Replicas {
     const { valkey, fleet } = this.#options;
     if (current.kind === "publication")
       await this.#queue.run(async () => void (await this.#publications?.take(current, values)));
-    this.#noteDoubt(current);
+    if (this.#isNews(current)) this.#doubts.note(current);
     await acknowledge(valkey, { state: this.stateName, current, from: publisher }, fleet.id);
   }
 
@@ -385,7 +248,7 @@ export class ReplicatedPublications implements Replicas {
     for (const own of this.#ownStates(repository)) {
       if ((orders.get(own.suite) ?? 0) < orderOf(own)) await this.#queue.run(() => this.#offer(own));
     }
-    for (const [key, { untilMs }] of this.#doubts) if (untilMs < askedMs) this.#doubts.delete(key);
+    this.#doubts.forgetEnded(askedMs);
     this.#unusable = unusable;
     const [first] = unusable.values();
     if (first !== undefined) throw first.reason;
@@ -476,7 +339,7 @@ export class ReplicatedPublications implements Replicas {
     if (current.kind !== "publication") return false;
     const { suite, id, signed } = current;
     const isSameDate = this.#repository?.currentOf(suite)?.id === id;
-    return isSameDate && this.#agreed.get(suite) !== signed && this.#commit?.suite !== suite;
+    return isSameDate && this.#agreed.get(suite) !== signed && !this.#announcer.isAnnouncing(suite);
   }
 
   /** Whether this replica lacks what is current elsewhere. */
@@ -492,8 +355,7 @@ export class ReplicatedPublications implements Replicas {
     const repository = this.#repository;
     if (repository === undefined) return;
     const { suite } = current;
-    const commit = this.#commit;
-    if (commit?.suite === suite && commit.order === orderText(current)) await commit.ended;
+    await this.#announcer.ended(current);
     if (this.#isNews(current)) {
       if (current.kind === "withdrawal")
         await repository.adoptWithdrawal(suite, current.withdrawnMs, current.dateSeconds);
@@ -503,14 +365,14 @@ export class ReplicatedPublications implements Replicas {
         this.#agreed.set(suite, current.signed);
       }
     }
-    this.#forgetDoubts(current);
+    this.#doubts.forget(current);
   }
 
   /** Tells Valkey the state of a suite, unless it knows a later one. */
   async #offer(own: OwnState): Promise<void> {
     const { valkey, fleet } = this.#options;
     const { suite } = own;
-    if (this.#commit?.suite === suite) return;
+    if (this.#announcer.isAnnouncing(suite)) return;
     const current = own.kind === "withdrawal" ? own : await this.#pushCurrent(own.manifest);
     if (current === undefined) return;
     const { stateName } = this;
@@ -525,21 +387,5 @@ export class ReplicatedPublications implements Replicas {
     const { suite, id } = own;
     if (repository?.currentOf(suite)?.id !== id) return undefined;
     return await this.#publications?.push(own, repository.store.servedSince(suite, id) * 1000);
-  }
-
-  #noteDoubt(current: AnnouncedState): void {
-    if (!this.#isNews(current)) return;
-    const order = orderOf(current);
-    this.#doubts.set(`${current.suite} ${order}`, {
-      suite: current.suite,
-      order,
-      untilMs: performance.now() + doubtMs,
-    });
-  }
-
-  /** Forgets the doubts about a suite up to a state of it. */
-  #forgetDoubts(current: AnnouncedState): void {
-    for (const [key, { suite, order }] of this.#doubts)
-      if (suite === current.suite && order <= orderOf(current)) this.#doubts.delete(key);
   }
 }
