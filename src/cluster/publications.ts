@@ -104,6 +104,7 @@ export class SharedPublications {
   constructor(options: SharedPublicationsOptions) {
     this.#options = options;
     this.#values = new SharedValues(options.valkey, options.sealing);
+    options.store.segments.onDeleted = (id) => this.#digests.delete(id);
   }
 
   /**

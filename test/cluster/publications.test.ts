@@ -189,6 +189,18 @@ test("a publication that was stored and read again is the same for Valkey", asyn
   expect(stored && (await publisher.shared.push(stored, servedMs))).toEqual(completed.current);
 });
 
+test("a segment that was deleted and built again with other bytes is announced with these", async () => {
+  const publisher = await aReplica();
+  const first = aManifest(1, [await aSegment(publisher, "segment")]);
+  await (await publisher.shared.announceable(first, servedMs, "fence")).stored;
+  await publisher.store.segments.written(["segment"]);
+  await publisher.store.segments.keepOnly(new Set());
+  const next = aManifest(2, [await aSegment(publisher, "segment", 200)]);
+  const { current, values } = await publisher.shared.announceable(next, servedMs, "fence");
+  const follower = await aReplica();
+  expect((await follower.shared.take(current, values)).manifest).toEqual(next);
+});
+
 test("a segment that the disk of the publisher does not take is announced as it is", async () => {
   let isFull = false;
   const publisher = await aReplica(() => isFull);

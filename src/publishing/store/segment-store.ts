@@ -53,6 +53,9 @@ export class SegmentStore {
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
   });
 
+  /** Called with the id of each segment that is deleted. */
+  onDeleted: (id: string) => void = () => undefined;
+
   constructor(root: RootDatabase, repository: StateName) {
     this.#sizes = root.openDB({ name: `${repository}/segment-sizes` });
     this.#bytes = root.openDB({ name: `${repository}/segments`, encoding: "binary" });
@@ -185,10 +188,11 @@ export class SegmentStore {
     return found;
   }
 
-  /** Deletes all other segments. */
+  /** Deletes all other segments. Built again, one may have other bytes. */
   async keepOnly(ids: ReadonlySet<string>): Promise<void> {
     for (const id of this.#sizes.getKeys()) {
       if (ids.has(id)) continue;
+      this.onDeleted(id);
       await this.#bytes.transaction(() => {
         this.#sizes.removeSync(id);
         for (const form of segmentForms) this.#bytes.removeSync(`${id}/${form}`);
