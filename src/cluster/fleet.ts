@@ -65,6 +65,11 @@ const pauseMs = 2000;
 /** How long a process that was paused waits for an answer of Valkey before it serves what it has, in ms. */
 const afterPauseMs = 2000;
 const retryMs = 50;
+/**
+ * How long publications do not wait for this replica after it could not prepare one, in ms: until the publisher has
+ * tried to go on without it.
+ */
+const holdBackMs = 3000;
 /** How long after the last answer of Valkey this replica may be behind the others, in ms. */
 const staleMs = 3000;
 
@@ -84,6 +89,8 @@ export class Fleet implements FleetOfRepository {
   #isReachable = false;
   /** Whether all publications of the fleet are served here, so that further ones wait for this replica. */
   #isServing = false;
+  /** Until when it does not serve them because it fell behind, by `performance.now()`. */
+  #heldBackUntilMs = Number.NEGATIVE_INFINITY;
   /** Whether the others know that, and nothing was missed since. */
   #isReady = false;
   /** Why it cannot serve what the others serve. */
@@ -318,6 +325,9 @@ export class Fleet implements FleetOfRepository {
   }
 
   fallBehind(reason: string): void {
+    this.#heldBackUntilMs = performance.now() + holdBackMs;
+    // From now on the others may publish without this replica.
+    this.#settledMs = Number.NEGATIVE_INFINITY;
     if (!this.#isServing) return;
     this.#isServing = false;
     this.#isReady = false;
@@ -358,7 +368,6 @@ export class Fleet implements FleetOfRepository {
   async #beat(): Promise<Heard> {
     const { version } = this.#options;
     const address = this.#options.address();
-    const isServing = this.#isServing;
     const repositories = [...this.#repositories.values()];
     const publications = this.#publications();
     const mayPublish = (this.#isReady || this.#isLeftAlone) && !this.#isRetired;
@@ -369,7 +378,7 @@ export class Fleet implements FleetOfRepository {
           version,
           address,
           startedMs: this.#startedMs,
-          isServing,
+          isServing: this.#isServing,
           unreadable: repositories.flatMap(({ name, isUnreadable }) => (isUnreadable ? [name] : [])),
           settings: Object.fromEntries(repositories.map(({ name, settings }) => [name, settings])),
           current: Object.fromEntries(publications.map((each) => [each.stateName, each.currentIds()])),
@@ -378,7 +387,7 @@ export class Fleet implements FleetOfRepository {
         states: publications.map(({ stateName }) => stateName),
       });
       this.#isReachable = true;
-      this.#noteHeard(heard, isServing);
+      this.#noteHeard(heard);
       return heard;
     } catch (thrown) {
       this.#isReachable = false;
@@ -386,25 +395,27 @@ export class Fleet implements FleetOfRepository {
     }
   }
 
-  #noteHeard(heard: Heard, toldServing: boolean): void {
+  #noteHeard(heard: Heard): void {
     // Others may have published without this replica.
     if (!this.isUpToDate) this.#isReady = false;
+    if (!this.#isAwaited(heard)) this.#settledMs = Number.NEGATIVE_INFINITY;
     // Past publications and first owners are not in a new Valkey.
     if (this.#heard !== undefined && this.#heard.epoch !== heard.epoch) this.#pastDueMs = 0;
     this.#heard = heard;
     for (const repository of this.#repositories.values()) repository.note(heard);
     for (const resolve of this.#waitingForHeard.splice(0)) resolve(heard);
-    this.#catchingUp ??= this.#catchUp(heard, toldServing).finally(() => {
+    this.#catchingUp ??= this.#catchUp(heard).finally(() => {
       this.#catchingUp = undefined;
     });
   }
 
   /** Takes over what the others have, until they may wait for this replica. */
-  async #catchUp(heard: Heard, toldServing: boolean): Promise<void> {
+  async #catchUp(heard: Heard): Promise<void> {
     try {
       await this.#sync(heard);
       this.#isLeftAlone = false;
-      if (toldServing && this.#isServing && !this.#isReady) {
+      if (performance.now() < this.#heldBackUntilMs) return;
+      if (this.#isAwaited(heard) && !this.#isReady) {
         await this.#takeRecent();
         this.#isReady = true;
       }
@@ -482,8 +493,14 @@ export class Fleet implements FleetOfRepository {
     await this.#sync(await this.#beatAfterNow());
   }
 
+  /** Whether publications wait for this replica since then. */
+  #isAwaited({ members }: Heard): boolean {
+    return this.#isServing && members.some(({ id, isServing }) => id === this.id && isServing);
+  }
+
   /** @throws ValkeyUnavailable, StateUnwritable */
-  async #sync({ current, askedMs }: Heard): Promise<void> {
+  async #sync(heard: Heard): Promise<void> {
+    const { current, askedMs } = heard;
     const publications = this.#publications();
     const isOfAll = publications.every(({ stateName }) => current.has(stateName));
     const syncs = publications.map((each) => each.sync(current.get(each.stateName) ?? [], askedMs));
@@ -491,7 +508,7 @@ export class Fleet implements FleetOfRepository {
     // While Valkey is away, nothing can be said about content.
     const worst = failed.find(({ reason }) => !(reason instanceof UnusableContent)) ?? failed[0];
     if (worst !== undefined) throw worst.reason;
-    if (isOfAll) this.#settledMs = Math.max(this.#settledMs, askedMs);
+    if (isOfAll && this.#isAwaited(heard)) this.#settledMs = Math.max(this.#settledMs, askedMs);
   }
 
   /** @throws ValkeyUnavailable, StateUnwritable */
