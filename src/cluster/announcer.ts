@@ -6,9 +6,9 @@ import { withResolvers } from "../base/with-resolvers.ts";
 import type { Acknowledgement } from "./announcements.ts";
 import { announcementChannel, announcementText, identityOf } from "./announcements.ts";
 import type { AnnouncedState, CurrentState } from "./current.ts";
+import { orderText } from "./current.ts";
 import type { Doubts } from "./doubts.ts";
 import { LeaseLost } from "./lease-lost.ts";
-import { orderText } from "./members.ts";
 import { commitScript, keys } from "./scripts.ts";
 import type { SealedValues } from "./shared-values.ts";
 import { contentTtlMs } from "./shared-values.ts";
@@ -44,11 +44,11 @@ export interface AnnouncerOptions {
 const repeatMs = 500;
 /** How long the other replicas may take to prepare a publication that is signed, in ms. */
 const maxPrepareMs = 30_000;
-/** How long after the announcement acknowledgements count, in ms: whoever has sent one is in doubt for longer. */
+/** How long after the announcement acknowledgements count, in ms: whoever has sent one is in doubt for longer (`Doubts`). */
 const maxAcknowledgedMs = 20_000;
 
 /** What is announced first. */
-export interface Announced {
+interface Announced {
   readonly current: AnnouncedState;
   readonly values: SealedValues;
 }
@@ -67,8 +67,8 @@ interface Commit {
   readonly order: string;
   /** See `identityOf`. */
   readonly identity: string;
-  /** The ids of the replicas that have prepared it. */
-  readonly prepared: Set<string>;
+  /** The ids of replicas. */
+  readonly preparedBy: Set<string>;
   /** Called after each acknowledgement. */
   acknowledged: () => void;
   /** Resolves when it is served here, or was given up. */
@@ -88,7 +88,7 @@ export class Announcer {
     return [...this.#commits].some((commit) => commit.suite === suite);
   }
 
-  /** Resolves when this is not being announced any more. */
+  /** Resolves when nothing of this suite and order is being announced any more. */
   async ended(current: CurrentState): Promise<void> {
     const order = orderText(current);
     const commits = [...this.#commits].filter((commit) => commit.suite === current.suite && commit.order === order);
@@ -107,7 +107,7 @@ export class Announcer {
       suite: current.suite,
       order: orderText(current),
       identity: identityOf(current),
-      prepared: new Set(),
+      preparedBy: new Set(),
       acknowledged: () => undefined,
       ended,
     };
@@ -135,7 +135,7 @@ export class Announcer {
       completedMs ??= nowMs;
       // Whoever has prepared it must still be in doubt when it becomes current.
       if (nowMs - acknowledgedSinceMs > maxAcknowledgedMs) {
-        commit.prepared.clear();
+        commit.preparedBy.clear();
         acknowledgedSinceMs = nowMs;
       }
       doubts.note(current);
@@ -147,7 +147,7 @@ export class Announcer {
       }
       if (outcome !== "missing") {
         doubts.forget(current);
-        throw new LeaseLost("another replica publishes now");
+        throw new LeaseLost(outcome === "late" ? "a later publication is current" : "another replica publishes now");
       }
       if (nowMs - completedMs > maxPrepareMs) {
         doubts.forget(current);
@@ -161,7 +161,7 @@ export class Announcer {
   /** Announces a publication, and waits for acknowledgements of these members for a moment. */
   async #prepareAt(members: readonly string[], announced: Announced, commit: Commit): Promise<void> {
     const { valkey, stateName, fleet } = this.#options;
-    const isPrepared = () => members.every((id) => commit.prepared.has(id));
+    const isPrepared = () => members.every((id) => commit.preparedBy.has(id));
     if (isPrepared()) return;
     const text = announcementText({ kind: "prepare", state: stateName, from: fleet.id, ...announced });
     await valkey.run((redis) => redis.publish(valkey.prefix + announcementChannel, text));
@@ -176,13 +176,13 @@ export class Announcer {
     });
   }
 
-  async #tryCommit({ current, values }: Completed, { suite, order, prepared }: Commit): Promise<readonly string[]> {
+  async #tryCommit({ current, values }: Completed, { suite, order, preparedBy }: Commit): Promise<readonly string[]> {
     const { valkey, stateName, fleet, lease } = this.#options;
     if (!lease.isHeld) return ["lost"];
     const message = announcementText({ kind: "commit", state: stateName, from: fleet.id, current, values });
     const { repository, fence } = lease;
     const own = [valkey.prefix, fleet.id, repository, fence, stateName, suite, order, JSON.stringify(current)];
-    const args = [...own, message, contentTtlMs, values.size, ...[...values].flat(), ...prepared];
+    const args = [...own, message, contentTtlMs, values.size, ...[...values].flat(), ...preparedBy];
     const key = valkey.prefix + keys.current(stateName);
     return (await valkey.run((redis) => redis.eval(commitScript, 1, key, ...args))) as string[];
   }
@@ -190,7 +190,7 @@ export class Announcer {
   noteAcknowledgement({ prepared, from }: Acknowledgement): void {
     for (const commit of this.#commits) {
       if (commit.identity !== prepared) continue;
-      commit.prepared.add(from);
+      commit.preparedBy.add(from);
       commit.acknowledged();
     }
   }

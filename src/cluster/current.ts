@@ -72,3 +72,6 @@ export const orderOf = (current: {
   readonly kind: (CurrentState | UnknownState)["kind"];
   readonly dateSeconds: number;
 }): number => 2 * current.dateSeconds + (current.kind === "withdrawal" ? 1 : 0);
+
+/** The form in which Valkey compares states. */
+export const orderText = (current: AnnouncedState): string => String(orderOf(current));

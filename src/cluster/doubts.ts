@@ -3,7 +3,10 @@ import type { Suite } from "../base/names.ts";
 import type { AnnouncedState } from "./current.ts";
 import { orderOf } from "./current.ts";
 
-/** How long after the last announcement a prepared publication may still become current, in ms. */
+/**
+ * How long after it was prepared a publication may still become current, in ms: much longer than acknowledgements count
+ * (`Announcer`).
+ */
 const doubtMs = 60_000;
 
 interface Doubt {
@@ -21,8 +24,10 @@ export class Doubts {
     return this.#doubts.size === 0;
   }
 
+  /** To be called before this may become current, unless it is older than what this replica has. */
   note(current: AnnouncedState): void {
-    const [{ suite }, order] = [current, orderOf(current)];
+    const { suite } = current;
+    const order = orderOf(current);
     this.#doubts.set(`${suite} ${order}`, { suite, order, untilMs: performance.now() + doubtMs });
   }
 

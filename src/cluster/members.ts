@@ -2,8 +2,8 @@
 // which lease, and which publications are current.
 import { z } from "zod";
 import type { StateName } from "../base/names.ts";
-import type { AnnouncedState, CurrentState, UnknownState } from "./current.ts";
-import { orderOf, parseOrdered } from "./current.ts";
+import type { CurrentState, UnknownState } from "./current.ts";
+import { parseOrdered } from "./current.ts";
 import { parsedJson } from "./parsed-json.ts";
 import { beatScript, keys, parted, releaseScript } from "./scripts.ts";
 import type { Valkey } from "./valkey.ts";
@@ -125,6 +125,3 @@ function memberIn(text: string): Member | undefined {
 /** @param pairs suite, "ORDER STATE", suite, … */
 const statesIn = (pairs: readonly string[]): readonly (CurrentState | UnknownState)[] =>
   pairs.flatMap((suite, index) => (index % 2 === 0 ? (parseOrdered(suite, pairs[index + 1] ?? "") ?? []) : []));
-
-/** The form in which Valkey compares states. */
-export const orderText = (current: AnnouncedState): string => String(orderOf(current));

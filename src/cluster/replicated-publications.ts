@@ -7,15 +7,15 @@ import { SerialQueue } from "../base/serial-queue.ts";
 import type { Replicas } from "../publishing/build/replicas.ts";
 import type { Repository } from "../publishing/live/repository.ts";
 import type { Manifest, Signatures, UnsignedManifest } from "../publishing/store/publication.ts";
+import { publicationId } from "../publishing/store/publication.ts";
 import type { Acknowledgement, Announcement } from "./announcements.ts";
 import { acknowledge, announcementText } from "./announcements.ts";
 import type { FleetOfAnnouncements, HeldLease } from "./announcer.ts";
 import { Announcer } from "./announcer.ts";
 import type { AnnouncedState, CurrentPublication, CurrentState, UnknownState } from "./current.ts";
-import { orderOf } from "./current.ts";
+import { orderOf, orderText } from "./current.ts";
 import { Doubts } from "./doubts.ts";
 import { LeaseLost } from "./lease-lost.ts";
-import { orderText } from "./members.ts";
 import { PastPublications } from "./past-publications.ts";
 import { SharedPublications } from "./publications.ts";
 import { keys, offerScript, replaceScript } from "./scripts.ts";
@@ -133,6 +133,17 @@ export class ReplicatedPublications implements Replicas {
     return Object.fromEntries([...(this.#repository?.publications() ?? [])].map(({ suite, id }) => [suite, id]));
   }
 
+  /**
+   * Whether another replica has later publications than this one.
+   * @param theirs as `currentIds` of that replica
+   */
+  isBehind(theirs: Readonly<Record<string, string>>): boolean {
+    const withdrawals = [...(this.#repository?.store.withdrawals() ?? [])];
+    const withdrawn = withdrawals.map(([suite, { dateSeconds }]) => [suite, publicationId(dateSeconds)] as const);
+    const known: Readonly<Record<string, string>> = { ...Object.fromEntries(withdrawn), ...this.currentIds() };
+    return Object.entries(theirs).some(([suite, id]) => (known[suite] ?? "") < id);
+  }
+
   settling(): Promise<boolean> | undefined {
     const { fleet } = this.#options;
     if (this.#doubts.areNone && fleet.isSettled) return undefined;
@@ -176,7 +187,8 @@ export class ReplicatedPublications implements Replicas {
     const repository = this.#repository;
     if (repository === undefined || !this.isPublisher) throw new LeaseLost("another replica publishes now");
     const dateSeconds = repository.store.lastDate(suite);
-    if (dateSeconds !== undefined) await this.#announceWithdrawal(suite, dateSeconds, nowMs, async () => undefined);
+    if (dateSeconds === undefined || repository.store.withdrawalOf(suite)?.dateSeconds === dateSeconds) return;
+    await this.#announceWithdrawal(suite, dateSeconds, nowMs, async () => undefined);
   }
 
   async #announceWithdrawal(
@@ -186,7 +198,10 @@ export class ReplicatedPublications implements Replicas {
     serve: () => Promise<void>,
   ): Promise<void> {
     const current: CurrentState = { kind: "withdrawal", suite, dateSeconds, withdrawnMs };
-    await this.#announcer.announce({ current, values: noValues }, Promise.resolve({ current, values: noValues, serve }));
+    await this.#announcer.announce(
+      { current, values: noValues },
+      Promise.resolve({ current, values: noValues, serve }),
+    );
   }
 
   noteAcknowledgement(acknowledgement: Acknowledgement): void {

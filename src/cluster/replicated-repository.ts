@@ -306,11 +306,6 @@ export class ReplicatedRepository {
 
   /** Whether another member has a later publication than this one. */
   #isBehind({ current }: Member): boolean {
-    for (const publications of this.#publications.values()) {
-      const own = publications.currentIds();
-      for (const [suite, id] of Object.entries(current[publications.stateName] ?? {}))
-        if ((own[suite] ?? "") < id) return true;
-    }
-    return false;
+    return [...this.#publications.values()].some((each) => each.isBehind(current[each.stateName] ?? {}));
   }
 }

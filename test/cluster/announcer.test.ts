@@ -31,13 +31,12 @@ async function aPublisher() {
   await vi.waitFor(() => expect(connection.isConnected).toBe(true), 10_000);
   const { prefix } = connection;
   await connection.run((redis) =>
-    redis
-      .multi()
-      .set(`${prefix}lease:debian`, id)
-      .set(`${prefix}fence:debian`, fence)
-      .sadd(`${prefix}members`, other)
-      .set(`${prefix}alive:${other}`, "1")
-      .exec(),
+    Promise.all([
+      redis.set(`${prefix}lease:debian`, id),
+      redis.set(`${prefix}fence:debian`, fence),
+      redis.sadd(`${prefix}members`, other),
+      redis.set(`${prefix}alive:${other}`, "1"),
+    ]),
   );
   const doubts = new Doubts();
   const lease = { repository: "debian", isHeld: true, fence };

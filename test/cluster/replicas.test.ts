@@ -1,9 +1,12 @@
 // Replicas of one folder, in this process, over a real Valkey.
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { parseSuite } from "../../src/base/names.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { LeaseLost } from "../../src/cluster/lease-lost.ts";
+import { UnusableContent } from "../../src/cluster/shared-values.ts";
 import { ValkeyUnavailable } from "../../src/cluster/valkey.ts";
 import { NotSeenYet } from "../../src/publishing/served-repository.ts";
+import { publicationId } from "../../src/publishing/store/publication.ts";
 import { aDeb } from "../support/debs.ts";
 import {
   addPackage,
@@ -39,6 +42,14 @@ async function otherValkey(): Promise<ValkeyUnderTest> {
 }
 
 describe("three replicas", () => {
+  const { signal } = new AbortController();
+  /** The session of a request that a load balancer repeats elsewhere, or not. */
+  const sessionThat = (canAskOthers: boolean) => ({
+    canAskOthers,
+    begin: (_suite: string, _file: string, id: string) => id,
+    continued: () => undefined,
+  });
+
   test("serve the same bytes after a ping to any of them", async () => {
     const replicas = await startedReplicas(valkey, 3);
     for (const [index, replica] of replicas.entries()) {
@@ -110,6 +121,48 @@ describe("three replicas", () => {
     expect(await packageNames(one.served)).toEqual(["hello 1.0-1", "more 2"]);
   });
 
+  test("publish without one that cannot take a publication over, which leaves clients to others until it can", async () => {
+    const replicas = await startedReplicas(valkey, 3);
+    const { publisher, followers } = roles(replicas);
+    const [unable, able] = followers;
+    if (unable === undefined || able === undefined) throw new Error("two followers are needed");
+    const { repository } = unable.served;
+    const prepare = vi.spyOn(repository.store, "prepare").mockRejectedValue(new UnusableContent("it cannot be read"));
+    await addPackage(publisher, "2");
+    const { publications } = await publisher.ping();
+    await vi.waitFor(() => expect(publications).toMatchObject([{ id: currentId(able) }]), 10_000);
+    const asked = { signal, session: sessionThat(true) };
+    await expect(repository.find("dists/sid/InRelease", asked)).rejects.toThrow(NotSeenYet);
+    expect(unable.fleet.notReady).toBe("it cannot be read");
+    prepare.mockRestore();
+    await agreed(replicas);
+    expect(await repository.find("dists/sid/InRelease", asked)).toBeDefined();
+  }, 30_000);
+
+  test("take a suite out of service a second time without a word", async () => {
+    const replicas = await startedReplicas(valkey, 2);
+    const { publisher } = roles(replicas);
+    const { store, name } = publisher.served.repository;
+    const publications = publisher.replicated.publicationsOf(name);
+    const suite = parseSuite("jessie");
+    await store.noteDate(suite, 1);
+    for (let time = 1; time <= 2; time++) {
+      await publications.announceWithdrawal(suite, Date.now());
+      await store.withdraw(suite, Date.now());
+    }
+    expect(store.withdrawalOf(suite)).toMatchObject({ dateSeconds: 1 });
+  });
+
+  test("do not wait for one that still has a publication of a suite that was taken out of service", async () => {
+    const [one] = await startedReplicas(valkey, 1);
+    if (one === undefined) throw new Error("no replica");
+    const { store, name } = one.served.repository;
+    await store.withdraw(parseSuite("jessie"), Date.now(), 10);
+    const isBehind = (dateSeconds: number) =>
+      one.replicated.publicationsOf(name).isBehind({ jessie: publicationId(dateSeconds), sid: currentId(one) ?? "" });
+    expect([isBehind(10), isBehind(11)]).toEqual([false, true]);
+  });
+
   /** A follower that is cut from Valkey while a publication that it has prepared may become current. */
   async function inDoubt(): Promise<ReplicaUnderTest> {
     const replicas = await startedReplicas(valkey, 3);
@@ -130,14 +183,6 @@ describe("three replicas", () => {
     expect(currentId(publisher)).not.toBe(currentId(one));
     return one;
   }
-
-  const { signal } = new AbortController();
-  /** The session of a request that a load balancer repeats elsewhere, or not. */
-  const sessionThat = (canAskOthers: boolean) => ({
-    canAskOthers,
-    begin: (_suite: string, _file: string, id: string) => id,
-    continued: () => undefined,
-  });
 
   test("leave it to others which publication is current, if one cannot know", async () => {
     const one = await inDoubt();
