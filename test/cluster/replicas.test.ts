@@ -1,4 +1,6 @@
 // Replicas of one folder, in this process, over a real Valkey.
+import { renameSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { parseSuite } from "../../src/base/names.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
@@ -486,6 +488,82 @@ describe("the publisher", () => {
       if (replica.replicated.isPublisher) await replica.end();
     }
     expect(wrong.replicated.isPublisher).toBe(false);
+  });
+});
+
+describe("a suite that is taken out of the tree", () => {
+  /** Moves the suite out of the tree, and back. */
+  const moved = ({ served }: ReplicaUnderTest) => {
+    const [inTree, elsewhere] = [join(served.folder, "dists/sid"), join(served.folder, "sid")];
+    return { away: () => renameSync(inTree, elsewhere), back: () => renameSync(elsewhere, inTree) };
+  };
+
+  /** A publisher, and a follower that knows that the suite was withdrawn, but has not read the tree since. */
+  async function withdrawn() {
+    const replicas = await startedReplicas(valkey, 2);
+    const { publisher, followers } = roles(replicas);
+    const [follower] = followers;
+    if (follower === undefined) throw new Error("no follower");
+    const suite = moved(publisher);
+    suite.away();
+    // Not a ping of the fleet, for which the follower reads the tree too.
+    await publisher.served.ping();
+    await vi.waitFor(() => expect(currentId(follower)).toBeUndefined(), 10_000);
+    return { replicas, publisher, follower, suite };
+  }
+
+  test.each([
+    ["before the follower looks", async () => undefined],
+    ["after the follower has looked", async ({ served }: ReplicaUnderTest) => await served.repository.refreshAll()],
+  ])("keeps its packages when it comes back %s and the publisher ends", async (_when, look) => {
+    const { replicas, publisher, follower, suite } = await withdrawn();
+    await look(follower);
+    suite.back();
+    await publisher.served.ping();
+    await agreed(replicas);
+    const id = currentId(publisher);
+    await follower.served.repository.refreshAll();
+    await publisher.end();
+    await agreed([follower]);
+    await follower.ping();
+    expect(await packageNames(follower.served)).toEqual(["hello 1.0-1"]);
+    expect(currentId(follower)).toBe(id);
+  });
+
+  test("does not exist for a follower from its withdrawal on, which stays ready", async () => {
+    const { follower } = await withdrawn();
+    const { repository } = follower.served;
+    expect(await follower.served.bytes("dists/sid/InRelease")).toBeUndefined();
+    expect(repository.notReady).toBeUndefined();
+    await repository.refreshAll();
+    expect([...repository.suites()]).toEqual([]);
+  });
+
+  test("is withdrawn once, also when the next publisher sees only later that it is gone", async () => {
+    const { publisher, follower } = await withdrawn();
+    const again = vi.spyOn(follower.replicated.publicationsOf(follower.served.repository.name), "announceWithdrawal");
+    await publisher.end();
+    await vi.waitFor(() => expect(follower.replicated.isPublisher).toBe(true), 10_000);
+    expect((await follower.ping()).publications).toEqual([]);
+    expect(again).not.toHaveBeenCalled();
+    expect(follower.served.repository.status()).toMatchObject({ lastError: undefined, suites: [] });
+  });
+
+  test("has the package that is uploaded while it is being withdrawn on all replicas", async () => {
+    const replicas = await startedReplicas(valkey, 3);
+    const { publisher, followers } = roles(replicas);
+    const [silent, one] = followers;
+    if (silent === undefined || one === undefined) throw new Error("two followers are needed");
+    // The withdrawal waits for it until it does not count any more.
+    silent.cut();
+    moved(publisher).away();
+    const withdrawing = publisher.ping();
+    await vi.waitFor(() => expect(currentId(publisher)).toBeUndefined(), { timeout: 10_000, interval: 5 });
+    expect(publisher.served.repository.store.withdrawalOf(sid)).toBeUndefined();
+    await addPackage(publisher, "2");
+    expect((await publisher.ping()).publications).toMatchObject([{ suite: "sid" }]);
+    await withdrawing;
+    for (const { served } of [publisher, one]) expect(await packageNames(served)).toEqual(["more 2"]);
   });
 });
 

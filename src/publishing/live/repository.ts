@@ -329,11 +329,10 @@ export class Repository implements ServedRepository, SuiteRollback {
    * @param servedMs when that replica began to serve it, in ms since the epoch
    */
   async adopt(manifest: Manifest, servedMs: number): Promise<void> {
+    await this.#options.store.publish(manifest, servedMs);
+    // Until the publication is stored, the object of a suite that was withdrawn before may be dropped.
     const suite = this.#suites.open(manifest.suite);
-    await reportPublication(suite, this.#options, async () => {
-      await this.#options.store.publish(manifest, servedMs);
-      suite.adopt(manifest);
-    });
+    await reportPublication(suite, this.#options, async () => suite.adopt(manifest));
   }
 
   /** Takes a suite out of service that another replica has taken out of service. @param dateSeconds its last Date */

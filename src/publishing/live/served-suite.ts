@@ -62,6 +62,8 @@ export class ServedSuite {
   /** The publication that the suite is rolled back to. */
   #past: Manifest | undefined;
   #surveyed = false;
+  /** Whether the suite was withdrawn, and its package list has not changed since. */
+  #isWithdrawn = false;
   /** The catalog reports each change once, so a failed attempt to publish must not lose any. */
   readonly #unpublished: UnpublishedChanges;
   /** By the path of an active survey: the files that it has seen and that are not inspected yet. */
@@ -204,9 +206,28 @@ export class ServedSuite {
     else this.#take(manifest);
   }
 
-  /** Whether there are packages that the replica that publishes has not published yet. */
+  /** Serves no publication any more until there is another one, whose build starts from nothing. */
+  withdraw(): void {
+    this.#builder.reset();
+    this.#current = undefined;
+    this.#isWithdrawn = true;
+  }
+
+  /**
+   * Whether the catalog has no directory for packages of the suite, and every change is published. Otherwise the suite
+   * must stay in service: another object would not learn which files the catalog knows already.
+   */
+  isGone(catalog: Catalog): boolean {
+    const places = catalog.packageDirectoriesWithin(suitePath(this.name));
+    return !this.hasChanges && shapeOf(places, this.name, undefined, catalog.layout).components.length === 0;
+  }
+
+  /**
+   * Whether there are packages that the replica that publishes has not published yet. Those that are still listed after
+   * a withdrawal are gone from the tree.
+   */
   get isAwaitingPublisher(): boolean {
-    if (this.#replicas === noReplicas || this.#current !== undefined) return false;
+    if (this.#replicas === noReplicas || this.#current !== undefined || this.#isWithdrawn) return false;
     const [first] = this.#packageList.entries();
     return first !== undefined;
   }
@@ -228,6 +249,7 @@ export class ServedSuite {
       this.#packageList.applying(changes, (path) => catalog.file(path)),
       this.#yieldNow,
     );
+    if (changes.length > 0) this.#isWithdrawn = false;
     if (listed.rejectionsChanged) this.#rejected = undefined;
     const visible = this.#view?.apply(listed, this.#now()) ?? listed;
     const change = this.#overridden.apply(visible, this.#settings.overrides(), () => this.#visible());

@@ -62,15 +62,26 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
   }
 
   /**
-   * Takes a suite out of service here only.
+   * Takes a suite out of service here only. Its object stays as long as the catalog has files of the suite: those that
+   * this replica has not missed yet, or new ones that are to be published.
    * @param nowMs in ms since the epoch
    * @param dateSeconds as for `PublicationStore.withdraw`
    */
   async withdraw(name: Suite, nowMs: number, dateSeconds?: number): Promise<void> {
-    const { store, observer } = this.#options;
-    const isServed = this.#byName.delete(name);
+    const { store, catalog, observer } = this.#options;
+    const suite = this.#byName.get(name);
+    suite?.withdraw();
+    if (suite?.isGone(catalog) === true) this.#byName.delete(name);
     await store.withdraw(name, nowMs, dateSeconds);
-    if (isServed) observer.withdrawn(name);
+    if (suite !== undefined) observer.withdrawn(name);
+  }
+
+  /** Drops a suite that is withdrawn already, if its files are gone from the catalog by now. */
+  dropWithdrawn(name: Suite): void {
+    const { store, catalog, observer } = this.#options;
+    if (store.withdrawalOf(name) === undefined || this.#byName.get(name)?.isGone(catalog) !== true) return;
+    this.#byName.delete(name);
+    observer.withdrawn(name);
   }
 
   currentOf(name: Suite): Manifest | undefined {

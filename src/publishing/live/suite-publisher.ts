@@ -108,6 +108,7 @@ export class SuitePublisher {
       if (!replicas.isPublisher) {
         status.notePublishing(name, undefined);
         if (suite.hasChanges) this.publishSoon(name);
+        else suites.dropWithdrawn(name);
         return { added: addedBy(changes, suite), removed: removedBy(changes), failure: undefined };
       }
       if (suite.current === undefined && !suite.hasChanges) await suites.close(name);
