@@ -66,13 +66,16 @@ export class SuitePublisher {
   /** Publishes a suite until the present changes at or below a path are published. @throws what building and storing throw */
   async publish(name: Suite, path: TreePath): Promise<PublishedFiles> {
     let [added, removed]: [readonly TreePath[], readonly TreePath[]] = [[], []];
-    const areWaiting = this.#options.suites.get(name)?.changesWaitingWithin(path);
+    const { suites } = this.#options;
+    const suite = suites.get(name);
+    const areWaiting = suite?.changesWaitingWithin(path);
     do {
       const attempt = (await this.#requests.request(suitePath(name))).get(name);
       if (attempt?.failure !== undefined) throw attempt.failure;
       added = added.concat(attempt?.added ?? []);
       removed = removed.concat(attempt?.removed ?? []);
-    } while (areWaiting?.() === true);
+      // A suite that was dropped is not published any more: without this check the event loop would starve.
+    } while (areWaiting?.() === true && suites.get(name) === suite);
     return { added, removed };
   }
 
