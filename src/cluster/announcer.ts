@@ -97,10 +97,11 @@ export class Announcer {
 
   /**
    * Resolves when it is current for all replicas and served here.
-   * @param completing what becomes current, when it is signed and stored here
-   * @throws what `completing` throws, LeaseLost, ValkeyUnavailable
+   * @param complete signs and stores it here, while the others prepare it; returns what becomes current
+   * @returns what `complete` returns
+   * @throws what `complete` throws, LeaseLost, ValkeyUnavailable
    */
-  async announce(announced: Announced, completing: Promise<Completed>): Promise<void> {
+  async announce<Result extends Completed>(announced: Announced, complete: () => Promise<Result>): Promise<Result> {
     const { current } = announced;
     const { promise: ended, resolve: end } = withResolvers<void>();
     const commit: Commit = {
@@ -113,7 +114,7 @@ export class Announcer {
     };
     this.#commits.add(commit);
     try {
-      await this.#untilCurrent(announced, completing, commit);
+      return await this.#untilCurrent(announced, complete, commit);
     } finally {
       // By then the suite knows what it serves, and does not take it over from itself.
       setImmediate(() => {
@@ -123,14 +124,21 @@ export class Announcer {
     }
   }
 
-  async #untilCurrent(announced: Announced, completing: Promise<Completed>, commit: Commit): Promise<void> {
+  async #untilCurrent<Result extends Completed>(
+    announced: Announced,
+    complete: () => Promise<Result>,
+    commit: Commit,
+  ): Promise<Result> {
     const { fleet, doubts, log } = this.#options;
     const { current } = announced;
     let acknowledgedSinceMs = performance.now();
+    let completing: Promise<Result> | undefined;
     let completedMs: number | undefined;
     for (let missing = fleet.servingMembers; ; ) {
-      await this.#prepareAt(missing, announced, commit);
-      const completed = await completing;
+      const preparing = this.#prepareAt(missing, announced, commit);
+      // The announcement is on its way now: signing takes the main thread some milliseconds.
+      completing ??= complete();
+      const [completed] = await Promise.all([completing, preparing]);
       const nowMs = performance.now();
       completedMs ??= nowMs;
       // Whoever has prepared it must still be in doubt when it becomes current.
@@ -143,7 +151,7 @@ export class Announcer {
       if (outcome === "done") {
         await completed.serve();
         doubts.forget(current);
-        return;
+        return completed;
       }
       if (outcome !== "missing") {
         doubts.forget(current);

@@ -163,7 +163,7 @@ export class ReplicatedPublications implements Replicas {
 
   async announce(
     unsigned: UnsignedManifest,
-    signing: Promise<Signatures>,
+    sign: () => Promise<Signatures>,
     servedMs: number,
     serve: (manifest: Manifest) => Promise<void>,
   ): Promise<Manifest> {
@@ -172,13 +172,11 @@ export class ReplicatedPublications implements Replicas {
     const { lease, fleet } = this.#options;
     const circumstances = `${lease.fence} ${fleet.membership}`;
     const { current, values, stored } = await publications.announceable(unsigned, servedMs, circumstances);
-    const completing = Promise.all([signing, stored]).then(([signatures]) => {
-      const manifest = { ...unsigned, ...signatures };
+    const completed = await this.#announcer.announce({ current, values }, async () => {
+      const [signatures] = await Promise.all([sign(), stored]);
+      const manifest: Manifest = { ...unsigned, ...signatures };
       return { ...publications.complete(current, signatures), serve: () => serve(manifest), manifest };
     });
-    completing.catch(() => undefined);
-    await this.#announcer.announce({ current, values }, completing);
-    const completed = await completing;
     this.#agreed.set(current.suite, completed.current.signed);
     return completed.manifest;
   }
@@ -198,10 +196,7 @@ export class ReplicatedPublications implements Replicas {
     serve: () => Promise<void>,
   ): Promise<void> {
     const current: CurrentState = { kind: "withdrawal", suite, dateSeconds, withdrawnMs };
-    await this.#announcer.announce(
-      { current, values: noValues },
-      Promise.resolve({ current, values: noValues, serve }),
-    );
+    await this.#announcer.announce({ current, values: noValues }, async () => ({ current, values: noValues, serve }));
   }
 
   noteAcknowledgement(acknowledgement: Acknowledgement): void {

@@ -75,7 +75,7 @@ test("two suites that are announced at the same time are both acknowledged", asy
   const publisher = await aPublisher();
   const suites = ["jessie", "stretch"].map(aWithdrawal);
   const announcing = suites.map(async (current) => {
-    await publisher.announcer.announce({ current, values: noValues }, Promise.resolve(completed(current)));
+    await publisher.announcer.announce({ current, values: noValues }, async () => completed(current));
   });
   for (const current of suites) {
     await vi.waitFor(() => expect(heardOf(publisher, current)).toContain("prepare"), 10_000);
@@ -92,7 +92,7 @@ test("an acknowledgement counts for 20 s: after that, whoever gave it may not be
   vi.useFakeTimers({ toFake: ["performance"] });
   onTestFinished(() => void vi.useRealTimers());
   const { promise: signing, resolve: sign } = withResolvers<Completed>();
-  const announcing = publisher.announcer.announce({ current, values: noValues }, signing);
+  const announcing = publisher.announcer.announce({ current, values: noValues }, () => signing);
   await vi.waitFor(() => expect(heardOf(publisher, current)).toEqual(["prepare"]), 10_000);
   acknowledge(publisher, current);
   vi.advanceTimersByTime(21_000);
@@ -114,7 +114,7 @@ test("it counts as being announced until whoever announces it has seen that it i
     events.push("served");
   };
   const announcing = announcer
-    .announce({ current, values: noValues }, Promise.resolve(completed(current, serve)))
+    .announce({ current, values: noValues }, async () => completed(current, serve))
     .then(async () => {
       // Those who called `announce` for it must hear of it, too.
       for (let step = 0; step < 10; step++) await Promise.resolve();

@@ -10,14 +10,14 @@ export interface Replicas {
   /**
    * Resolves when every replica can serve a publication and it is the current one of all. The others prepare it while it
    * is being signed.
-   * @param signing resolves when its content is on disk here
+   * @param sign signs it; resolves when its content is on disk here
    * @param servedMs the time from which it counts as served, in ms since the epoch
    * @param serve serves it here; called when the others can serve it
-   * @throws what `signing` throws; LeaseLost if another replica is the publisher now; then it must be forgotten
+   * @throws what `sign` throws; LeaseLost if another replica is the publisher now; then it must be forgotten
    */
   announce(
     unsigned: UnsignedManifest,
-    signing: Promise<Signatures>,
+    sign: () => Promise<Signatures>,
     servedMs: number,
     serve: (manifest: Manifest) => Promise<void>,
   ): Promise<Manifest>;
@@ -34,8 +34,8 @@ export interface Replicas {
 /** A server without replicas. */
 export const noReplicas: Replicas = {
   isPublisher: true,
-  announce: async (unsigned, signing, _servedMs, serve) => {
-    const manifest = { ...unsigned, ...(await signing) };
+  announce: async (unsigned, sign, _servedMs, serve) => {
+    const manifest = { ...unsigned, ...(await sign()) };
     await serve(manifest);
     return manifest;
   },

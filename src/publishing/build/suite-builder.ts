@@ -18,7 +18,7 @@ import { SegmentedList } from "../../indices/segments.ts";
 import type { Signer } from "../../signing/signer.ts";
 import { latest } from "../store/last-dates.ts";
 import type { PooledSegment } from "../store/package-pool.ts";
-import type { Manifest, PublishedIndex, UnsignedManifest } from "../store/publication.ts";
+import type { Manifest, PublishedIndex, Signatures, UnsignedManifest } from "../store/publication.ts";
 import { publicationId, publishedIndex, segmentIdsOf } from "../store/publication.ts";
 import type { PublicationStore } from "../store/publication-store.ts";
 import type { SuiteSettings } from "../suite-settings.ts";
@@ -308,10 +308,12 @@ export class SuiteBuilder {
       blobs,
       release,
     };
-    const signing = Promise.all([signer.sign(release, dateSeconds), stored]).then(([signatures]) => signatures);
-    signing.catch(() => undefined);
+    const sign = async (): Promise<Signatures> => {
+      const [signatures] = await Promise.all([signer.sign(release, dateSeconds), stored]);
+      return signatures;
+    };
     const servedMs = now();
-    return await replicas.announce(unsigned, signing, servedMs, (manifest) => store.publish(manifest, servedMs));
+    return await replicas.announce(unsigned, sign, servedMs, (manifest) => store.publish(manifest, servedMs));
   }
 }
 
