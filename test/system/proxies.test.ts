@@ -690,7 +690,7 @@ const faults: { readonly [name in ProxyName]: readonly Change[] } = {
     ["proxy_no_cache $http_authorization;", ""],
     ["proxy_set_header X-Forwarded-Proto $scheme;", ""],
     ["$proxy_add_x_forwarded_for", "$http_x_forwarded_for"],
-    ["proxy_read_timeout 330s;", "proxy_read_timeout 3s;"],
+    ["proxy_read_timeout 330s;", "proxy_read_timeout 10s;"],
     ["addresses 256;", "addresses 2;"],
   ],
   Caddy: [
@@ -700,7 +700,7 @@ const faults: { readonly [name in ProxyName]: readonly Change[] } = {
 header_up X-Forwarded-Proto http
 header_up X-Forwarded-For {header.X-Forwarded-For}
 transport http {
-response_header_timeout 3s`,
+response_header_timeout 10s`,
     ],
   ],
   HAProxy: [
@@ -712,7 +712,7 @@ response_header_timeout 3s`,
     [" unless { req.hdr(Range) -m found }", ""],
     ["http-request set-header X-Forwarded-Proto https", ""],
     ["option forwardfor", ""],
-    ["timeout server 330s", "timeout server 3s"],
+    ["timeout server 330s", "timeout server 10s"],
     ["sc0_conn_cur gt 256", "sc0_conn_cur gt 2"],
   ],
   Varnish: [
@@ -720,7 +720,7 @@ response_header_timeout 3s`,
     [" || req.http.Authorization) {\n    return (pass);\n  }", ") {\n    return (pass);\n  }\n  return (hash);"],
     ["sub vcl_backend_response {", "sub vcl_backend_response {\n  set beresp.ttl = 1h;\n  return (deliver);"],
     ['set req.http.X-Forwarded-Proto = "https";', 'set req.http.X-Forwarded-For = "192.0.2.1";'],
-    [".first_byte_timeout = 330s;", ".first_byte_timeout = 3s;"],
+    [".first_byte_timeout = 330s;", ".first_byte_timeout = 10s;"],
   ],
 };
 
@@ -759,7 +759,7 @@ describe("without its rules", () => {
   });
 
   test.each(programs)("%s cuts pings that wait for longer than its time limit, which is noticed", async (name) => {
-    await expect(waitsForPings(faultyProxy(name), 4500)).rejects.toThrow(/504|503/);
+    await expect(waitsForPings(faultyProxy(name), 12_000)).rejects.toThrow(/504|503/);
   });
 
   // As in the examples, with another number.
