@@ -414,9 +414,10 @@ export class Fleet implements FleetOfRepository {
     try {
       await this.#sync(heard);
       this.#isLeftAlone = false;
-      if (performance.now() < this.#heldBackUntilMs) return;
+      if (this.#isHeldBack) return;
       if (this.#isAwaited(heard) && !this.#isReady) {
         await this.#takeRecent();
+        if (this.#isHeldBack) return;
         this.#isReady = true;
       }
       this.#followSnapshots(this.#publications());
@@ -491,6 +492,10 @@ export class Fleet implements FleetOfRepository {
   /** Takes over what is current now. @throws ValkeyUnavailable, StateUnwritable */
   async #compare(): Promise<void> {
     await this.#sync(await this.#beatAfterNow());
+  }
+
+  get #isHeldBack(): boolean {
+    return performance.now() < this.#heldBackUntilMs;
   }
 
   /** Whether publications wait for this replica since then. */

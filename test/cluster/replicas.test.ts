@@ -2,7 +2,7 @@
 import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { parseSuite } from "../../src/base/names.ts";
+import { parseSuite, parseTreePath } from "../../src/base/names.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import { LeaseLost } from "../../src/cluster/lease-lost.ts";
 import { UnusableContent } from "../../src/cluster/shared-values.ts";
@@ -492,6 +492,7 @@ describe("the publisher", () => {
 });
 
 describe("a suite that is taken out of the tree", () => {
+  const { signal } = new AbortController();
   /** Moves the suite out of the tree, and back. */
   const moved = ({ served }: ReplicaUnderTest) => {
     const [inTree, elsewhere] = [join(served.folder, "dists/sid"), join(served.folder, "sid")];
@@ -499,11 +500,16 @@ describe("a suite that is taken out of the tree", () => {
   };
 
   /** A publisher, and a follower that knows that the suite was withdrawn, but has not read the tree since. */
-  async function withdrawn() {
+  async function withdrawn({ alsoIn }: { readonly alsoIn?: string } = {}) {
     const replicas = await startedReplicas(valkey, 2);
     const { publisher, followers } = roles(replicas);
     const [follower] = followers;
     if (follower === undefined) throw new Error("no follower");
+    if (alsoIn !== undefined) {
+      publisher.served.put(`${alsoIn}/other_1_arm64.deb`, await aDeb({ package: "other", architecture: "arm64" }));
+      await publisher.ping();
+      await follower.served.repository.refreshAll();
+    }
     const suite = moved(publisher);
     suite.away();
     // Not a ping of the fleet, for which the follower reads the tree too.
@@ -537,6 +543,15 @@ describe("a suite that is taken out of the tree", () => {
     expect(repository.notReady).toBeUndefined();
     await repository.refreshAll();
     expect([...repository.suites()]).toEqual([]);
+  });
+
+  test("does not exist for a follower that has seen only of a part that it is gone", async () => {
+    const { follower } = await withdrawn({ alsoIn: "dists/sid/main/binary-arm64" });
+    const { repository } = follower.served;
+    await repository.ping(parseTreePath(amd64), signal);
+    expect([...repository.suites()]).toHaveLength(1);
+    expect(await follower.served.bytes("dists/sid/InRelease")).toBeUndefined();
+    expect(repository.notReady).toBeUndefined();
   });
 
   test("is withdrawn once, also when the next publisher sees only later that it is gone", async () => {

@@ -62,7 +62,7 @@ export class ServedSuite {
   /** The publication that the suite is rolled back to. */
   #past: Manifest | undefined;
   #surveyed = false;
-  /** Whether the suite was withdrawn, and its package list has not changed since. */
+  /** Whether the suite was withdrawn, and nothing was added to its package list since. */
   #isWithdrawn = false;
   /** The catalog reports each change once, so a failed attempt to publish must not lose any. */
   readonly #unpublished: UnpublishedChanges;
@@ -249,7 +249,7 @@ export class ServedSuite {
       this.#packageList.applying(changes, (path) => catalog.file(path)),
       this.#yieldNow,
     );
-    if (changes.length > 0) this.#isWithdrawn = false;
+    if (changes.some(({ after }) => after !== undefined)) this.#isWithdrawn = false;
     if (listed.rejectionsChanged) this.#rejected = undefined;
     const visible = this.#view?.apply(listed, this.#now()) ?? listed;
     const change = this.#overridden.apply(visible, this.#settings.overrides(), () => this.#visible());

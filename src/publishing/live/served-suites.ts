@@ -72,8 +72,14 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
     const suite = this.#byName.get(name);
     suite?.withdraw();
     if (suite?.isGone(catalog) === true) this.#byName.delete(name);
-    await store.withdraw(name, nowMs, dateSeconds);
+    if (!this.#isStoredAsWithdrawn(name, dateSeconds)) await store.withdraw(name, nowMs, dateSeconds);
     if (suite !== undefined) observer.withdrawn(name);
+  }
+
+  /** A suite whose directory has no packages is withdrawn again after each look at it. */
+  #isStoredAsWithdrawn(name: Suite, dateSeconds = this.#options.store.lastDate(name)): boolean {
+    const { store } = this.#options;
+    return store.currentId(name) === undefined && store.withdrawalOf(name)?.dateSeconds === dateSeconds;
   }
 
   /** Drops a suite that is withdrawn already, if its files are gone from the catalog by now. */

@@ -75,6 +75,18 @@ test("a suite that is withdrawn is not in service any more", async () => {
   expect(served.repository.store.withdrawalOf(sid)).toBeDefined();
 });
 
+test("a suite whose directory stays without packages is withdrawn once", async () => {
+  const served = new ServedFolder({});
+  served.put(`${amd64}/first.deb`, await aDeb({ package: "first" }));
+  await served.ping();
+  served.put("dists/sid/first.deb", await aDeb({ package: "first" }));
+  served.remove("dists/sid/main");
+  const withdraw = vi.spyOn(served.repository.store, "withdraw");
+  for (let look = 1; look <= 3; look++) await served.ping();
+  expect(withdraw).toHaveBeenCalledTimes(1);
+  expect(suiteOf(served)).toBeUndefined();
+});
+
 test("a publication of another replica is served although its withdrawn suite is dropped while it is stored", async () => {
   const replicas = { ...noReplicas, isPublisher: true };
   const served = new ServedFolder({ replicas });
