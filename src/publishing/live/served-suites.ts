@@ -68,10 +68,10 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
    * @param dateSeconds as for `PublicationStore.withdraw`
    */
   async withdraw(name: Suite, nowMs: number, dateSeconds?: number): Promise<void> {
-    const { store, catalog, observer } = this.#options;
+    const { store, observer } = this.#options;
     const suite = this.#byName.get(name);
     suite?.withdraw();
-    if (suite?.isGone(catalog) === true) this.#byName.delete(name);
+    this.#dropIfGone(name);
     if (!this.#isStoredAsWithdrawn(name, dateSeconds)) await store.withdraw(name, nowMs, dateSeconds);
     if (suite !== undefined) observer.withdrawn(name);
   }
@@ -84,10 +84,12 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
 
   /** Drops a suite that is withdrawn already, if its files are gone from the catalog by now. */
   dropWithdrawn(name: Suite): void {
-    const { store, catalog, observer } = this.#options;
-    if (store.withdrawalOf(name) === undefined || this.#byName.get(name)?.isGone(catalog) !== true) return;
-    this.#byName.delete(name);
-    observer.withdrawn(name);
+    const { store, observer } = this.#options;
+    if (store.withdrawalOf(name) !== undefined && this.#dropIfGone(name)) observer.withdrawn(name);
+  }
+
+  #dropIfGone(name: Suite): boolean {
+    return this.#byName.get(name)?.isGone(this.#options.catalog) === true && this.#byName.delete(name);
   }
 
   currentOf(name: Suite): Manifest | undefined {
