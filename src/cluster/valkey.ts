@@ -177,7 +177,6 @@ function open(
     connectTimeout: connectTimeoutMs,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    enableAutoPipelining: true,
     retryStrategy: (attempts: number) => Math.min(attempts * 50, maxReconnectMs),
   };
   const hosts = urls.map(addressOf);

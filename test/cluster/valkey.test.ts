@@ -1,11 +1,12 @@
 // The connection to a real Valkey, which is killed and started again.
+import { execFileSync } from "node:child_process";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { Valkey, ValkeyUnavailable } from "../../src/cluster/valkey.ts";
 import { parseValkeyUrl } from "../../src/cluster/valkey-settings.ts";
 import { CuttableLinks } from "../support/cuttable-links.ts";
-import { ValkeyUnderTest } from "../support/valkey.ts";
+import { ValkeyUnderTest, valkeyProgram } from "../support/valkey.ts";
 
 const opened: { close?(): void; stop?(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -66,6 +67,17 @@ describe("the connection to Valkey", () => {
     await publish("before");
     await server.restart();
     await publish("after");
+  });
+
+  test("sends a command at once, before the main thread goes on", async () => {
+    const server = await started();
+    const valkey = connect(server);
+    await connected(valkey);
+    const key = `${valkey.prefix}a`;
+    const sent = valkey.run((redis) => redis.set(key, "1"));
+    const program = valkeyProgram().replace("server", "cli");
+    expect(execFileSync(program, ["-p", String(server.port), "get", key], { encoding: "utf8" })).toBe("1\n");
+    await sent;
   });
 
   test("is made again when all its packets are dropped, for commands and for messages", async () => {
