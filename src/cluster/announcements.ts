@@ -62,6 +62,9 @@ export async function acknowledge(
   await valkey.run((redis) => redis.publish(channel, JSON.stringify(acknowledged)));
 }
 
+/** Whether a replica has sent an announcement. The publisher hears its own, and need not parse them. */
+export const isAnnouncedBy = (message: Buffer, id: string): boolean => message.includes(`"from":${JSON.stringify(id)}`);
+
 /** @returns undefined for a message of another form, which a newer version of the program may have sent */
 export const parseAnnouncement = (message: Buffer): Announcement | undefined =>
   parsedJson(announcement, message.toString());

@@ -11,6 +11,7 @@ import {
   acknowledge,
   acknowledgementChannel,
   announcementChannel,
+  isAnnouncedBy,
   parseAcknowledgement,
   parseAnnouncement,
 } from "./announcements.ts";
@@ -522,6 +523,7 @@ export class Fleet implements FleetOfRepository {
   }
 
   #noteAnnouncement(message: Buffer): void {
+    if (isAnnouncedBy(message, this.id)) return;
     const announcement = parseAnnouncement(message);
     if (announcement === undefined) {
       this.fallBehind("another replica announces publications in a form that this version does not know");
@@ -530,7 +532,7 @@ export class Fleet implements FleetOfRepository {
     const concerned = this.#publicationsOf(announcement.state);
     for (const each of concerned) void each.noteAnnouncement(announcement);
     // Another configuration has a repository that this one does not have, so nothing must wait for this replica.
-    if (concerned.length === 0 && announcement.kind === "prepare" && announcement.from !== this.id)
+    if (concerned.length === 0 && announcement.kind === "prepare")
       acknowledge(this.valkey, announcement, this.id).catch(() => undefined);
   }
 

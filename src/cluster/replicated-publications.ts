@@ -206,7 +206,6 @@ export class ReplicatedPublications implements Replicas {
   async noteAnnouncement(announcement: Announcement): Promise<void> {
     const { fleet, log } = this.#options;
     const { kind, current, values, from } = announcement;
-    if (from === fleet.id) return;
     try {
       if (kind === "prepare") await this.#prepare(current, values, from);
       else await this.#beginTakeOver(announcement.current, values);

@@ -5,7 +5,7 @@ import { silentLog } from "../../src/base/log.ts";
 import { parseRepositoryName, parseSuite } from "../../src/base/names.ts";
 import { withResolvers } from "../../src/base/with-resolvers.ts";
 import type { Announcement } from "../../src/cluster/announcements.ts";
-import { announcementChannel, identityOf, parseAnnouncement } from "../../src/cluster/announcements.ts";
+import { announcementChannel, identityOf, isAnnouncedBy, parseAnnouncement } from "../../src/cluster/announcements.ts";
 import type { Completed } from "../../src/cluster/announcer.ts";
 import { Announcer } from "../../src/cluster/announcer.ts";
 import type { CurrentState } from "../../src/cluster/current.ts";
@@ -43,11 +43,13 @@ async function aPublisher() {
   const fleet = { id, servingMembers: [other] };
   const announcer = new Announcer({ valkey: connection, stateName, lease, fleet, doubts, log: silentLog });
   const heard: Announcement[] = [];
+  const messages: Buffer[] = [];
   await connection.subscribe(announcementChannel, (message) => {
+    messages.push(message);
     const announcement = parseAnnouncement(message);
     if (announcement !== undefined) heard.push(announcement);
   });
-  return { announcer, doubts, heard };
+  return { announcer, doubts, heard, messages };
 }
 
 type Publisher = Awaited<ReturnType<typeof aPublisher>>;
@@ -70,6 +72,18 @@ const acknowledge = ({ announcer }: Publisher, current: CurrentState) =>
   announcer.noteAcknowledgement({ state: stateName, prepared: identityOf(current), from: other });
 const heardOf = ({ heard }: Publisher, wanted: CurrentState) =>
   heard.filter(({ current }) => current.suite === wanted.suite).map(({ kind }) => kind);
+
+test("the messages of an announcement tell who has sent them without being parsed", async () => {
+  const publisher = await aPublisher();
+  const current = aWithdrawal("sid");
+  const announcing = publisher.announcer.announce({ current, values: noValues }, async () => completed(current));
+  await vi.waitFor(() => expect(heardOf(publisher, current)).toContain("prepare"), 10_000);
+  acknowledge(publisher, current);
+  await announcing;
+  await vi.waitFor(() => expect(heardOf(publisher, current)).toContain("commit"), 10_000);
+  for (const message of publisher.messages)
+    expect([isAnnouncedBy(message, id), isAnnouncedBy(message, other)]).toEqual([true, false]);
+});
 
 test("two suites that are announced at the same time are both acknowledged", async () => {
   const publisher = await aPublisher();
