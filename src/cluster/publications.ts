@@ -90,12 +90,14 @@ const noValues: SealedValues = new Map();
 export class SharedPublications {
   readonly #options: SharedPublicationsOptions;
   readonly #values: SharedValues;
-  /** The digests of segments in the store, by their ids. */
+  /** The digests of segments that the store has, by their ids. */
   readonly #digests = new LRUCache<string, string>({ max: maxDigests });
   /** The segments in the store whose packages have no records there, because these could not be written. */
   readonly #withoutRecords = new Set<string>();
   /** The runs of other replicas, by their digests. */
   readonly #runs = new LRUCache<string, SharedRun>({ max: maxRuns });
+  /** The runs of segments that the store has, by the ids of these. */
+  readonly #ownRuns = new LRUCache<string, { readonly run: SharedRun; readonly digest: string }>({ max: maxRuns });
   /** By suite: the last publication that was taken over. */
   readonly #taken = new Map<Suite, TakenPublication>();
   #known: KnownKeys | undefined;
@@ -104,7 +106,10 @@ export class SharedPublications {
   constructor(options: SharedPublicationsOptions) {
     this.#options = options;
     this.#values = new SharedValues(options.valkey, options.sealing);
-    options.store.segments.onDeleted = (id) => this.#digests.delete(id);
+    options.store.segments.onLost = (id) => {
+      this.#digests.delete(id);
+      this.#ownRuns.clear();
+    };
   }
 
   /**
@@ -213,8 +218,7 @@ export class SharedPublications {
     for (const { segments, ...index } of manifest.indices) {
       const runs: string[] = [];
       for (const some of runsOf(segments)) {
-        const run = await this.#runOf(some);
-        const digest = digestOfRun(run);
+        const { run, digest } = await this.#runOf(some);
         runs.push(digest);
         const key = this.#runKey(digest);
         if (known.has(key)) continue;
@@ -249,13 +253,20 @@ export class SharedPublications {
     }
   }
 
-  async #runOf(segments: SharedRun["segments"]): Promise<SharedRun> {
+  async #runOf(segments: SharedRun["segments"]) {
+    const ids = segments.map(({ id }) => id).join();
+    const known = this.#ownRuns.get(ids);
+    if (known !== undefined) return known;
     const digests: string[] = [];
     for (const { id } of segments) {
       if (!this.#digests.has(id)) await this.#yieldNow();
       digests.push(this.#digestOf(id));
     }
-    return { segments, digests };
+    const run: SharedRun = { segments, digests };
+    const own = { run, digest: digestOfRun(run) };
+    // One may have been lost meanwhile.
+    if (segments.every(({ id }) => this.#digests.has(id))) this.#ownRuns.set(ids, own);
+    return own;
   }
 
   /** Stores what Valkey lacks. */
@@ -303,14 +314,15 @@ export class SharedPublications {
     const { store } = this.#options;
     const wanted: (Wanted & { readonly id: string; readonly digest: string })[] = [];
     const seen = new Set<string>();
+    const unwritten: string[] = [];
     for (const { segments } of manifest.indices) {
       for (const { id, gzBytes, unpaddedBytes } of segments) {
         if (seen.has(id)) continue;
         seen.add(id);
         const digest = digests.get(id) ?? "";
         if (!this.#digests.has(id)) await this.#yieldNow();
-        const isHere = store.segments.has(id) && !this.#withoutRecords.has(id);
-        if (isHere && this.#digestOf(id) === digest) continue;
+        if (store.segments.isUnwritten(id)) unwritten.push(id);
+        if (!this.#withoutRecords.has(id) && this.#digestOfStored(id) === digest) continue;
         wanted.push({ key: this.#segmentKey(id, digest), id, digest, bytes: gzBytes + unpaddedBytes });
       }
     }
@@ -329,10 +341,11 @@ export class SharedPublications {
         );
         pooling.push(pooled);
         await store.segments.take(stored);
-        this.#digests.set(segment.id, segment.digest);
+        unwritten.push(segment.id);
+        if (store.segments.has(segment.id)) this.#digests.set(segment.id, segment.digest);
       });
     }
-    const writing = [...pooling, store.segments.written(seen)];
+    const writing = [...pooling, store.segments.written(unwritten)];
     const written = Promise.all(writing).then(() => undefined);
     written.catch(() => undefined);
     return { written };
@@ -359,6 +372,11 @@ export class SharedPublications {
     const content = store.segments.contentOf(id);
     const named = isStanzas ? await store.segments.references([id]) : [];
     return segmentValue({ ...content, pool: await store.pool.recordsOf(named) });
+  }
+
+  /** @returns undefined if the store does not have the segment */
+  #digestOfStored(id: string): string | undefined {
+    return this.#digests.get(id) ?? (this.#options.store.segments.has(id) ? this.#digestOf(id) : undefined);
   }
 
   #digestOf(id: string): string {

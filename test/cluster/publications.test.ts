@@ -214,6 +214,43 @@ test("a segment that the disk of the publisher does not take is announced as it 
   expect((await follower.shared.take(current, values)).manifest).toEqual(next);
 });
 
+describe("a segment that the disk of a follower does not take", () => {
+  /** A follower with the first publication, and the next ones, which have a new segment. */
+  async function aFollower() {
+    let isFull = false;
+    const { publisher, first, next } = await aPublisher(40);
+    const follower = await aReplica(() => isFull);
+    await follower.shared.fetch(await publisher.shared.push(signed(first), servedMs));
+    const third = aManifest(3, next.indices[0]?.segments ?? []);
+    const take = async (manifest: UnsignedManifest) => {
+      const { current, values, stored } = await publisher.shared.announceable(manifest, servedMs, "fence");
+      await stored;
+      return await follower.shared.take(current, values);
+    };
+    const { segments } = follower.store;
+    return { segments, take, next, third, fill: (full: boolean) => void (isFull = full) };
+  }
+  const unwritable = { code: "state/unwritable" };
+
+  test("is taken over again with the next publication", async () => {
+    const { segments, take, next, third, fill } = await aFollower();
+    fill(true);
+    await expect((await take(next)).written).rejects.toMatchObject(unwritable);
+    fill(false);
+    await (await take(third)).written;
+    expect(segments.has("changed")).toBe(true);
+    expect(segments.isUnwritten("changed")).toBe(false);
+  });
+
+  test("fails both publications that are taken over while it is being written", async () => {
+    const { take, next, third, fill } = await aFollower();
+    fill(true);
+    const [one, other] = await Promise.all([take(next), take(third)]);
+    await expect(one.written).rejects.toMatchObject(unwritable);
+    await expect(other.written).rejects.toMatchObject(unwritable);
+  });
+});
+
 test("a signature of another publication is not taken over", async () => {
   const { publisher, next } = await aPublisher(1);
   const announced = await publisher.shared.announceable(next, servedMs, "fence");

@@ -1,5 +1,14 @@
 // A database on a disk that is full for a while: a real disk cannot be filled and emptied as often as tests need it.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { RootDatabase } from "lmdb";
+
+/** In milliseconds: like those of a real database, writes fail when their caller has gone on. */
+const failsAfterMs = 20;
+
+async function failing(): Promise<never> {
+  await sleep(failsAfterMs);
+  throw new Error("Commit failed");
+}
 
 /**
  * A real database, whose transactions fail as on a full disk while `isFull()` returns true. Single writes, such as those
@@ -12,8 +21,7 @@ export function fullWhile(root: RootDatabase, isFull: () => boolean): RootDataba
         const database = root.openDB(options);
         const transaction = database.transaction.bind(database);
         return Object.assign(database, {
-          transaction: (action: () => void) =>
-            isFull() ? Promise.reject(new Error("Commit failed")) : transaction(action),
+          transaction: (action: () => void) => (isFull() ? failing() : transaction(action)),
         });
       },
     },

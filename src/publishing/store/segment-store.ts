@@ -37,6 +37,8 @@ interface UnwrittenSegment {
   hasFailed: boolean;
 }
 
+/** How many bytes are decompressed without a thread: less than a millisecond. */
+const maxBlockingBytes = 128 * 1024;
 /** How many segments may wait for the disk. This bounds memory. */
 const maxUnwritten = 32;
 /** The memory for plain bytes of segments that are stored only compressed; they are read in several pieces. */
@@ -53,8 +55,8 @@ export class SegmentStore {
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
   });
 
-  /** Called with the id of each segment that is deleted. */
-  onDeleted: (id: string) => void = () => undefined;
+  /** Called with the id of each segment that `has` does not find any more: it is deleted, or could not be written. */
+  onLost: (id: string) => void = () => undefined;
 
   constructor(root: RootDatabase, repository: StateName) {
     this.#sizes = root.openDB({ name: `${repository}/segment-sizes` });
@@ -69,6 +71,11 @@ export class SegmentStore {
 
   has(id: string): boolean {
     return this.#unwritten.get(id)?.hasFailed === false || this.#sizes.doesExist(id);
+  }
+
+  /** Whether it is being written, or could not be written. */
+  isUnwritten(id: string): boolean {
+    return this.#unwritten.has(id);
   }
 
   /** @throws SegmentMissing */
@@ -115,8 +122,7 @@ export class SegmentStore {
   async take({ sizes, gz, xz, kept }: StoredSegment): Promise<SegmentSizes> {
     const { id, unpaddedBytes, uncompressedBytes, lines } = sizes;
     const compressed = { gz, xz: { bytes: xz, unpaddedBytes, uncompressedBytes }, lines };
-    const plain =
-      kept === "plain" ? await gunzipped(gz, { maxOutputLength: Math.max(1, uncompressedBytes) }) : emptyBytes;
+    const plain = kept === "plain" ? await gunzipped(gz, uncompressedBytes) : emptyBytes;
     return await this.put(id, plain, compressed, kept);
   }
 
@@ -149,6 +155,7 @@ export class SegmentStore {
       () => this.#unwritten.get(id) === unwritten && this.#unwritten.delete(id),
       () => {
         unwritten.hasFailed = true;
+        this.onLost(id);
       },
     );
     if (this.#unwritten.size >= maxUnwritten) {
@@ -192,7 +199,7 @@ export class SegmentStore {
   async keepOnly(ids: ReadonlySet<string>): Promise<void> {
     for (const id of this.#sizes.getKeys()) {
       if (ids.has(id)) continue;
-      this.onDeleted(id);
+      this.onLost(id);
       await this.#bytes.transaction(() => {
         this.#sizes.removeSync(id);
         for (const form of segmentForms) this.#bytes.removeSync(`${id}/${form}`);
@@ -201,8 +208,13 @@ export class SegmentStore {
   }
 }
 
-/** In a thread. */
-const gunzipped = promisify(gunzip);
+/** Decompresses in a thread what would block the event loop. @param maxBytes of the result */
+async function gunzipped(gz: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+  const options = { maxOutputLength: Math.max(1, maxBytes) };
+  return maxBytes <= maxBlockingBytes ? gunzipSync(gz, options) : await gunzippedInThread(gz, options);
+}
+
+const gunzippedInThread = promisify(gunzip);
 
 const emptyBytes = new Uint8Array();
 const segmentForms: readonly IndexForm[] = ["plain", "gz", "xz"];
