@@ -189,16 +189,26 @@ test("a publication that was stored and read again is the same for Valkey", asyn
   expect(stored && (await publisher.shared.push(stored, servedMs))).toEqual(completed.current);
 });
 
-test("a segment that was deleted and built again with other bytes is announced with these", async () => {
-  const publisher = await aReplica();
-  const first = aManifest(1, [await aSegment(publisher, "segment")]);
-  await (await publisher.shared.announceable(first, servedMs, "fence")).stored;
-  await publisher.store.segments.written(["segment"]);
-  await publisher.store.segments.keepOnly(new Set());
-  const next = aManifest(2, [await aSegment(publisher, "segment", 200)]);
-  const { current, values } = await publisher.shared.announceable(next, servedMs, "fence");
-  const follower = await aReplica();
-  expect((await follower.shared.take(current, values)).manifest).toEqual(next);
+describe("a segment that was deleted and built again with other bytes", () => {
+  test.each([
+    ["is announced with these", async () => undefined],
+    [
+      "is announced with these, also if its publication was stored in Valkey while it was being deleted",
+      async ({ shared }: Replica, first: UnsignedManifest) => void (await shared.push(signed(first), servedMs)),
+    ],
+  ])("%s", async (_, meanwhile) => {
+    const publisher = await aReplica();
+    const first = aManifest(1, [await aSegment(publisher, "segment")]);
+    await (await publisher.shared.announceable(first, servedMs, "fence")).stored;
+    await publisher.store.segments.written(["segment"]);
+    const deleted = publisher.store.segments.keepOnly(new Set());
+    await meanwhile(publisher, first);
+    await deleted;
+    const next = aManifest(2, [await aSegment(publisher, "segment", 200)]);
+    const { current, values } = await publisher.shared.announceable(next, servedMs, "fence");
+    const follower = await aReplica();
+    expect((await follower.shared.take(current, values)).manifest).toEqual(next);
+  });
 });
 
 test("a segment that the disk of the publisher does not take is announced as it is", async () => {

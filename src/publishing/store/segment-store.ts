@@ -199,11 +199,11 @@ export class SegmentStore {
   async keepOnly(ids: ReadonlySet<string>): Promise<void> {
     for (const id of this.#sizes.getKeys()) {
       if (ids.has(id)) continue;
-      this.onLost(id);
       await this.#bytes.transaction(() => {
         this.#sizes.removeSync(id);
         for (const form of segmentForms) this.#bytes.removeSync(`${id}/${form}`);
       });
+      this.onLost(id);
     }
   }
 }
