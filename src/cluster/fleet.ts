@@ -7,20 +7,11 @@ import type { Log } from "../base/log.ts";
 import { repeat } from "../base/repeat.ts";
 import { RepeatedFailures } from "../base/repeated-failures.ts";
 import type { Secret } from "../base/secret.ts";
-import {
-  acknowledge,
-  acknowledgementChannel,
-  announcementChannel,
-  isAnnouncedBy,
-  parseAcknowledgement,
-  parseAnnouncement,
-} from "./announcements.ts";
 import { FleetCounter } from "./counters.ts";
 import type { Heard, Member } from "./members.ts";
 import { aliveMs, beat, beatMs, release } from "./members.ts";
-import { answerChannel, parseAnswer, parsePing, pingChannel } from "./pings.ts";
+import { receiveMessages } from "./messages.ts";
 import type { ReplicatedPublications } from "./replicated-publications.ts";
-import { snapshotChannel } from "./replicated-publications.ts";
 import type { FleetOfRepository, ReplicatedRepositoryOptions } from "./replicated-repository.ts";
 import { ReplicatedRepository } from "./replicated-repository.ts";
 import { FleetSessions } from "./sessions.ts";
@@ -188,13 +179,13 @@ export class Fleet implements FleetOfRepository {
   async start(): Promise<void> {
     const { valkey } = this;
     this.#ranMs = performance.now();
-    await Promise.all([
-      valkey.subscribe(announcementChannel, (message) => this.#noteAnnouncement(message)),
-      valkey.subscribe(acknowledgementChannel(this.id), (message) => this.#noteAcknowledgement(message)),
-      valkey.subscribe(snapshotChannel, (message) => this.#followSnapshots(this.#publicationsOf(message.toString()))),
-      valkey.subscribe(pingChannel, (message) => this.#notePing(message)),
-      valkey.subscribe(answerChannel(this.id), (message) => this.#noteAnswer(message)),
-    ]);
+    await receiveMessages(valkey, {
+      id: this.id,
+      publicationsOf: (state) => this.#publications().filter(({ stateName }) => stateName === state),
+      pingsOf: (repository) => this.#repositories.get(repository)?.pings,
+      followSnapshots: (publications) => this.#followSnapshots(publications),
+      fallBehind: (reason) => this.fallBehind(reason),
+    });
     const tell = async (): Promise<number> => {
       this.#notePause();
       await this.#beatNow().catch(() => undefined);
@@ -444,11 +435,6 @@ export class Fleet implements FleetOfRepository {
     return [...this.#repositories.values()].flatMap((repository) => [...repository.publications()]);
   }
 
-  /** The publications that are kept under a name; none if this replica does not serve that repository. */
-  #publicationsOf(state: string): readonly ReplicatedPublications[] {
-    return this.#publications().filter(({ stateName }) => stateName === state);
-  }
-
   /** Executes the commands of other replicas about pins and rollbacks. */
   #followSnapshots(publications: readonly ReplicatedPublications[]): void {
     for (const each of publications) {
@@ -520,35 +506,5 @@ export class Fleet implements FleetOfRepository {
   /** @throws ValkeyUnavailable, StateUnwritable */
   async #takeRecent(): Promise<void> {
     for (const each of this.#publications()) await each.past?.takeRecent();
-  }
-
-  #noteAnnouncement(message: Buffer): void {
-    if (isAnnouncedBy(message, this.id)) return;
-    const announcement = parseAnnouncement(message);
-    if (announcement === undefined) {
-      this.fallBehind("another replica announces publications in a form that this version does not know");
-      return;
-    }
-    const concerned = this.#publicationsOf(announcement.state);
-    for (const each of concerned) void each.noteAnnouncement(announcement);
-    // Another configuration has a repository that this one does not have, so nothing must wait for this replica.
-    if (concerned.length === 0 && announcement.kind === "prepare")
-      acknowledge(this.valkey, announcement, this.id).catch(() => undefined);
-  }
-
-  #noteAcknowledgement(message: Buffer): void {
-    const acknowledgement = parseAcknowledgement(message);
-    if (acknowledgement === undefined) return;
-    for (const each of this.#publicationsOf(acknowledgement.state)) each.noteAcknowledgement(acknowledgement);
-  }
-
-  #notePing(message: Buffer): void {
-    const ping = parsePing(message);
-    if (ping !== undefined) this.#repositories.get(ping.repository)?.pings.notePing(ping);
-  }
-
-  #noteAnswer(message: Buffer): void {
-    const answer = parseAnswer(message);
-    if (answer !== undefined) this.#repositories.get(answer.repository)?.pings.noteAnswer(answer);
   }
 }
