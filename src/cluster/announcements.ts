@@ -62,7 +62,7 @@ export async function acknowledge(
   await valkey.run((redis) => redis.publish(channel, JSON.stringify(acknowledged)));
 }
 
-/** Whether a replica has sent an announcement. The publisher hears its own, and need not parse them. */
+/** Whether it is the announcement of a replica, as `announcementText` writes it. One's own need not be parsed. */
 export const isAnnouncedBy = (message: Buffer, id: string): boolean => message.includes(`"from":${JSON.stringify(id)}`);
 
 /** @returns undefined for a message of another form, which a newer version of the program may have sent */

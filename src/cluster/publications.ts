@@ -96,8 +96,6 @@ export class SharedPublications {
   readonly #withoutRecords = new Set<string>();
   /** The runs of other replicas, by their digests. */
   readonly #runs = new LRUCache<string, SharedRun>({ max: maxRuns });
-  /** The runs of segments that the store has, by the ids of these. */
-  readonly #ownRuns = new LRUCache<string, { readonly run: SharedRun; readonly digest: string }>({ max: maxRuns });
   /** By suite: the last publication that was taken over. */
   readonly #taken = new Map<Suite, TakenPublication>();
   #known: KnownKeys | undefined;
@@ -106,10 +104,7 @@ export class SharedPublications {
   constructor(options: SharedPublicationsOptions) {
     this.#options = options;
     this.#values = new SharedValues(options.valkey, options.sealing);
-    options.store.segments.onLost = (id) => {
-      this.#digests.delete(id);
-      this.#ownRuns.clear();
-    };
+    options.store.segments.onChanged = (id) => this.#digests.delete(id);
   }
 
   /**
@@ -218,7 +213,8 @@ export class SharedPublications {
     for (const { segments, ...index } of manifest.indices) {
       const runs: string[] = [];
       for (const some of runsOf(segments)) {
-        const { run, digest } = await this.#runOf(some);
+        const run = await this.#runOf(some);
+        const digest = digestOfRun(run);
         runs.push(digest);
         const key = this.#runKey(digest);
         if (known.has(key)) continue;
@@ -253,20 +249,13 @@ export class SharedPublications {
     }
   }
 
-  async #runOf(segments: SharedRun["segments"]) {
-    const ids = segments.map(({ id }) => id).join();
-    const known = this.#ownRuns.get(ids);
-    if (known !== undefined) return known;
+  async #runOf(segments: SharedRun["segments"]): Promise<SharedRun> {
     const digests: string[] = [];
     for (const { id } of segments) {
       if (!this.#digests.has(id)) await this.#yieldNow();
       digests.push(this.#digestOf(id));
     }
-    const run: SharedRun = { segments, digests };
-    const own = { run, digest: digestOfRun(run) };
-    // One may have been lost meanwhile.
-    if (segments.every(({ id }) => this.#digests.has(id))) this.#ownRuns.set(ids, own);
-    return own;
+    return { segments, digests };
   }
 
   /** Stores what Valkey lacks. */
@@ -314,14 +303,14 @@ export class SharedPublications {
     const { store } = this.#options;
     const wanted: (Wanted & { readonly id: string; readonly digest: string })[] = [];
     const seen = new Set<string>();
-    const unwritten: string[] = [];
+    const awaited = new Set<string>();
     for (const { segments } of manifest.indices) {
       for (const { id, gzBytes, unpaddedBytes } of segments) {
         if (seen.has(id)) continue;
         seen.add(id);
         const digest = digests.get(id) ?? "";
         if (!this.#digests.has(id)) await this.#yieldNow();
-        if (store.segments.isUnwritten(id)) unwritten.push(id);
+        if (store.segments.isUnwritten(id)) awaited.add(id);
         if (!this.#withoutRecords.has(id) && this.#digestOfStored(id) === digest) continue;
         wanted.push({ key: this.#segmentKey(id, digest), id, digest, bytes: gzBytes + unpaddedBytes });
       }
@@ -341,11 +330,11 @@ export class SharedPublications {
         );
         pooling.push(pooled);
         await store.segments.take(stored);
-        unwritten.push(segment.id);
+        awaited.add(segment.id);
         if (store.segments.has(segment.id)) this.#digests.set(segment.id, segment.digest);
       });
     }
-    const writing = [...pooling, store.segments.written(unwritten)];
+    const writing = [...pooling, store.segments.written(awaited)];
     const written = Promise.all(writing).then(() => undefined);
     written.catch(() => undefined);
     return { written };
@@ -384,7 +373,8 @@ export class SharedPublications {
     if (known !== undefined) return known;
     const { segments } = this.#options.store;
     const digest = digestOfSegment(segments.read(id, "gz"), segments.read(id, "xz"));
-    this.#digests.set(id, digest);
+    // A segment that could not be written can still be read for a while.
+    if (segments.has(id)) this.#digests.set(id, digest);
     return digest;
   }
 

@@ -203,6 +203,7 @@ export class ReplicatedPublications implements Replicas {
     this.#announcer.noteAcknowledgement(acknowledgement);
   }
 
+  /** Follows what another replica announces. */
   async noteAnnouncement(announcement: Announcement): Promise<void> {
     const { fleet, log } = this.#options;
     const { kind, current, values, from } = announcement;

@@ -28,8 +28,11 @@ export interface Wanted {
 export const contentTtlMs = 24 * 3600 * 1000;
 /** How many keys are looked up at once. */
 const keysAtOnce = 1000;
-/** How many bytes are on their way at once. This bounds memory. */
-const bytesAtOnce = 4 * 1024 ** 2;
+/**
+ * How many bytes are asked for at once. This bounds memory, and how long all other commands wait for their answers: on
+ * a slow network, these would be given up.
+ */
+const bytesAtOnce = 1024 ** 2;
 
 export class SharedValues {
   readonly #valkey: Valkey;
@@ -52,7 +55,7 @@ export class SharedValues {
     return missing;
   }
 
-  /** Stores values, some megabytes at once. @throws ValkeyUnavailable */
+  /** Stores values, a megabyte at once. @throws ValkeyUnavailable */
   async put(values: Iterable<readonly [key: string, value: Readable]>): Promise<void> {
     let sending: Promise<void>[] = [];
     let bytes = 0;
@@ -79,7 +82,7 @@ export class SharedValues {
   }
 
   /**
-   * Gets values, some megabytes at once. The next ones are on their way while some are used.
+   * Gets values, a megabyte at once. The next ones are on their way while some are used.
    * @param sent values that need not be fetched, because they came with a message
    * @throws ValkeyUnavailable, UnusableContent
    */

@@ -1,7 +1,9 @@
 // What the publisher puts into Valkey and into announcements, and what the others take over from there.
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { silentLog } from "../../src/base/log.ts";
@@ -17,6 +19,7 @@ import { PublicationStore } from "../../src/publishing/store/publication-store.t
 import { closeStateDatabase, openStateDatabase } from "../../src/publishing/store/state-database.ts";
 import { fullWhile } from "../support/full-disk.ts";
 import { sid } from "../support/replicas.ts";
+import { slowLink } from "../support/slow-link.ts";
 import { ValkeyUnderTest } from "../support/valkey.ts";
 
 const stateName = parseRepositoryName("debian");
@@ -32,10 +35,10 @@ afterEach(async () => {
 });
 
 /** A replica with a store of its own. It ends with the test. */
-async function aReplica(isFull = () => false) {
+async function aReplica(isFull = () => false, settings = valkey.settings()) {
   const directory = mkdtempSync(join(tmpdir(), "shared-"));
   const root = openStateDatabase(join(directory, "database"));
-  const connection = new Valkey(valkey.settings(), silentLog);
+  const connection = new Valkey(settings, silentLog);
   onTestFinished(async () => {
     connection.close();
     await closeStateDatabase(root);
@@ -135,6 +138,31 @@ describe("of a small change", () => {
   });
 });
 
+test("a large publication is taken over through a slow network, on which other commands are answered meanwhile", async () => {
+  const publisher = await aReplica();
+  const bytes = 128 * 1024;
+  const random = Array.from({ length: 48 }, () => randomBytes(bytes));
+  const segments = await Promise.all(
+    random.map(async (plain, n) => {
+      const xz = { bytes: plain, unpaddedBytes: bytes, uncompressedBytes: bytes };
+      return await publisher.store.segments.put(`random-${n}`, plain, { gz: gzipSync(plain), xz, lines: 1 });
+    }),
+  );
+  const current = await publisher.shared.push(signed(aManifest(1, segments)), servedMs);
+  const port = await slowLink(valkey.port, 2 * 1024 ** 2);
+  const follower = await aReplica(undefined, { ...valkey.settings(), urls: [`redis://127.0.0.1:${port}`] });
+  let isTaken = false;
+  const taking = follower.shared.fetch(current).finally(() => {
+    isTaken = true;
+  });
+  while (!isTaken) {
+    await follower.connection.run((redis) => redis.ping());
+    await sleep(100);
+  }
+  await taking;
+  expect(follower.connection.errors).toBe(0);
+}, 60_000);
+
 test("of a large change, everything is in Valkey before the announcement, which contains nothing of it", async () => {
   const { publisher, next } = await aPublisher(1, { changedBytes: 4 * 1024 ** 2 });
   const { values } = await publisher.shared.announceable(next, servedMs, "fence");
@@ -211,17 +239,53 @@ describe("a segment that was deleted and built again with other bytes", () => {
   });
 });
 
-test("a segment that the disk of the publisher does not take is announced as it is", async () => {
-  let isFull = false;
-  const publisher = await aReplica(() => isFull);
+test("a segment that another version has compressed otherwise is announced as that version has compressed it", async () => {
+  const publisher = await aReplica();
+  const other = await aReplica();
   const first = aManifest(1, [await aSegment(publisher, "segment")]);
   await (await publisher.shared.announceable(first, servedMs, "fence")).stored;
-  isFull = true;
-  const next = aManifest(2, [await aSegment(publisher, "changed")]);
-  await expect(publisher.store.segments.written(["changed"])).rejects.toMatchObject({ code: "state/unwritable" });
-  const { current, values } = await publisher.shared.announceable(next, servedMs, "fence");
+  const second = aManifest(2, [await aSegment(other, "segment", 200)]);
+  const announced = await other.shared.announceable(second, servedMs, "another fence");
+  await (await publisher.shared.take(announced.current, announced.values)).written;
+  const third = aManifest(3, second.indices[0]?.segments ?? []);
+  const { current, values } = await publisher.shared.announceable(third, servedMs, "fence");
   const follower = await aReplica();
-  expect((await follower.shared.take(current, values)).manifest).toEqual(next);
+  expect((await follower.shared.take(current, values)).manifest).toEqual(third);
+  expect(follower.store.segments.contentOf("segment")).toEqual(other.store.segments.contentOf("segment"));
+});
+
+describe("a segment that the disk of the publisher does not take", () => {
+  async function aFullPublisher() {
+    let isFull = false;
+    const publisher = await aReplica(() => isFull);
+    const first = aManifest(1, [await aSegment(publisher, "segment")]);
+    await (await publisher.shared.announceable(first, servedMs, "fence")).stored;
+    isFull = true;
+    const next = aManifest(2, [await aSegment(publisher, "changed")]);
+    await expect(publisher.store.segments.written(["changed"])).rejects.toMatchObject({ code: "state/unwritable" });
+    const { current, values } = await publisher.shared.announceable(next, servedMs, "fence");
+    isFull = false;
+    return { publisher, next, current, values };
+  }
+
+  test("is announced as it is", async () => {
+    const { next, current, values } = await aFullPublisher();
+    const follower = await aReplica();
+    expect((await follower.shared.take(current, values)).manifest).toEqual(next);
+  });
+
+  test.each([
+    ["when the disk has room again", 0],
+    ["when the disk has room again and has taken many others", 40],
+  ])("is taken over from the next publisher %s", async (_, others) => {
+    const { publisher } = await aFullPublisher();
+    await Promise.all(Array.from({ length: others }, (__, n) => aSegment(publisher, `other-${n}`)));
+    const nextPublisher = await aReplica();
+    const same = aManifest(3, [await aSegment(nextPublisher, "changed")]);
+    const { current, values } = await nextPublisher.shared.announceable(same, servedMs, "another fence");
+    await (await publisher.shared.take(current, values)).written;
+    expect(publisher.store.segments.has("changed")).toBe(true);
+  });
 });
 
 describe("a segment that the disk of a follower does not take", () => {
@@ -238,7 +302,10 @@ describe("a segment that the disk of a follower does not take", () => {
       return await follower.shared.take(current, values);
     };
     const { segments } = follower.store;
-    return { segments, take, next, third, fill: (full: boolean) => void (isFull = full) };
+    const fill = (full: boolean): void => {
+      isFull = full;
+    };
+    return { segments, take, next, third, fill };
   }
   const unwritable = { code: "state/unwritable" };
 
@@ -250,6 +317,26 @@ describe("a segment that the disk of a follower does not take", () => {
     await (await take(third)).written;
     expect(segments.has("changed")).toBe(true);
     expect(segments.isUnwritten("changed")).toBe(false);
+  });
+
+  test.each([
+    ["when there is room again", 0],
+    ["when there is room again for it and many others", 40],
+  ])("and that replaces another one, is taken over again %s", async (_, others) => {
+    let isFull = false;
+    const publisher = await aReplica();
+    const other = await aReplica();
+    const follower = await aReplica(() => isFull);
+    const first = aManifest(1, [await aSegment(other, "segment")]);
+    await follower.shared.fetch(await other.shared.push(signed(first), servedMs));
+    const next = aManifest(2, [await aSegment(publisher, "segment", 200)]);
+    const { current, values } = await publisher.shared.announceable(next, servedMs, "fence");
+    isFull = true;
+    await expect((await follower.shared.take(current, values)).written).rejects.toMatchObject(unwritable);
+    isFull = false;
+    await Promise.all(Array.from({ length: others }, (__, n) => aSegment(follower, `other-${n}`)));
+    await (await follower.shared.take(current, values)).written;
+    expect(follower.store.segments.contentOf("segment")).toEqual(publisher.store.segments.contentOf("segment"));
   });
 
   test("fails both publications that are taken over while it is being written", async () => {

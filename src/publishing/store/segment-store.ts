@@ -33,7 +33,10 @@ interface UnwrittenSegment {
   readonly sizes: SegmentSizes;
   readonly bytes: Readonly<Partial<Record<IndexForm, Buffer>>>;
   readonly writing: Promise<unknown>;
-  /** If the write failed, the segment stays readable for builds that began before, until `written` tells them. */
+  /**
+   * If the write failed, the segment stays readable for builds that began before, until `written` tells them. For all
+   * others it is not stored, also if there are earlier bytes of it on disk.
+   */
   hasFailed: boolean;
 }
 
@@ -55,8 +58,8 @@ export class SegmentStore {
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
   });
 
-  /** Called with the id of each segment that `has` does not find any more: it is deleted, or could not be written. */
-  onLost: (id: string) => void = () => undefined;
+  /** Called with the id of each segment that is stored, is deleted, or could not be written. */
+  onChanged: (id: string) => void = () => undefined;
 
   constructor(root: RootDatabase, repository: StateName) {
     this.#sizes = root.openDB({ name: `${repository}/segment-sizes` });
@@ -66,11 +69,13 @@ export class SegmentStore {
   /** @returns undefined for a segment that is not stored */
   sizesOf(id: string): SegmentSizes | undefined {
     const unwritten = this.#unwritten.get(id);
-    return unwritten?.hasFailed === false ? unwritten.sizes : this.#sizes.get(id);
+    if (unwritten === undefined) return this.#sizes.get(id);
+    return unwritten.hasFailed ? undefined : unwritten.sizes;
   }
 
   has(id: string): boolean {
-    return this.#unwritten.get(id)?.hasFailed === false || this.#sizes.doesExist(id);
+    const unwritten = this.#unwritten.get(id);
+    return unwritten === undefined ? this.#sizes.doesExist(id) : !unwritten.hasFailed;
   }
 
   /** Whether it is being written, or could not be written. */
@@ -151,11 +156,12 @@ export class SegmentStore {
     });
     const unwritten: UnwrittenSegment = { sizes, bytes, writing, hasFailed: false };
     this.#unwritten.set(id, unwritten);
+    this.onChanged(id);
     writing.then(
       () => this.#unwritten.get(id) === unwritten && this.#unwritten.delete(id),
       () => {
         unwritten.hasFailed = true;
-        this.onLost(id);
+        this.onChanged(id);
       },
     );
     if (this.#unwritten.size >= maxUnwritten) {
@@ -203,7 +209,7 @@ export class SegmentStore {
         this.#sizes.removeSync(id);
         for (const form of segmentForms) this.#bytes.removeSync(`${id}/${form}`);
       });
-      this.onLost(id);
+      this.onChanged(id);
     }
   }
 }
