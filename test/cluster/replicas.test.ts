@@ -564,21 +564,55 @@ describe("a suite that is taken out of the tree", () => {
     expect(follower.served.repository.status()).toMatchObject({ lastError: undefined, suites: [] });
   });
 
-  test("has the package that is uploaded while it is being withdrawn on all replicas", async () => {
+  /** A publisher that withdraws the suite, and a follower that prepares this. Another one is missing for seconds. */
+  async function beingWithdrawn() {
     const replicas = await startedReplicas(valkey, 3);
     const { publisher, followers } = roles(replicas);
-    const [silent, one] = followers;
-    if (silent === undefined || one === undefined) throw new Error("two followers are needed");
+    const [silent, follower] = followers;
+    if (silent === undefined || follower === undefined) throw new Error("two followers are needed");
     // The withdrawal waits for it until it does not count any more.
     silent.cut();
+    const { name, store } = publisher.served.repository;
+    const withdraw = vi.spyOn(publisher.replicated.publicationsOf(name), "announceWithdrawal");
     moved(publisher).away();
     const withdrawing = publisher.ping();
-    await vi.waitFor(() => expect(currentId(publisher)).toBeUndefined(), { timeout: 10_000, interval: 5 });
-    expect(publisher.served.repository.store.withdrawalOf(sid)).toBeUndefined();
+    await vi.waitFor(() => expect(withdraw).toHaveBeenCalled(), 10_000);
+    expect(store.withdrawalOf(sid)).toBeUndefined();
+    return { publisher, follower, withdrawing };
+  }
+
+  test("has the package that is uploaded while it is being withdrawn on all replicas", async () => {
+    const { publisher, follower, withdrawing } = await beingWithdrawn();
     await addPackage(publisher, "2");
     expect((await publisher.ping()).publications).toMatchObject([{ suite: "sid" }]);
     await withdrawing;
-    for (const { served } of [publisher, one]) expect(await packageNames(served)).toEqual(["more 2"]);
+    for (const { served } of [publisher, follower]) expect(await packageNames(served)).toEqual(["more 2"]);
+  });
+
+  test("is served until all know that it is withdrawn, and does not come back", async () => {
+    const { publisher, follower, withdrawing } = await beingWithdrawn();
+    const replicas = [publisher, follower];
+    const seen = replicas.map((replica) => [currentId(replica) === undefined ? "gone" : "served"]);
+    const watching = setInterval(() => {
+      for (const [index, replica] of replicas.entries()) {
+        const now = currentId(replica) === undefined ? "gone" : "served";
+        if (seen[index]?.at(-1) !== now) seen[index]?.push(now);
+      }
+    }, 1);
+    // Compares with the fleet again and again: what was current before must not look new at any moment.
+    let isWithdrawn = false;
+    const comparing = (async () => {
+      while (!isWithdrawn) await publisher.fleet.settle();
+    })();
+    await withdrawing;
+    isWithdrawn = true;
+    await comparing;
+    await vi.waitFor(() => expect(currentId(follower)).toBeUndefined(), 10_000);
+    clearInterval(watching);
+    expect(seen).toEqual([
+      ["served", "gone"],
+      ["served", "gone"],
+    ]);
   });
 });
 

@@ -265,8 +265,8 @@ export class ServedSuite {
         current: this.#current,
         signal,
       });
-      if (built === undefined) this.#current = undefined;
-      else this.#take(built);
+      // A suite without any directory for packages stays in service until the other replicas know that it is withdrawn.
+      if (built !== undefined) this.#take(built);
     }
     this.#unpublished.done();
     return { changes, rejected: listed.rejected.map(rejectedFile) };

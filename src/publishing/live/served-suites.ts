@@ -63,16 +63,17 @@ export class ServedSuites implements PublishedSuites, Iterable<ServedSuite> {
 
   /**
    * Takes a suite out of service here only. Its object stays as long as the catalog has files of the suite: those that
-   * this replica has not missed yet, or new ones that are to be published.
+   * this replica has not missed yet, or new ones that are to be published. Until the withdrawal is stored the suite is
+   * served: without either, what the fleet has had before would look new.
    * @param nowMs in ms since the epoch
    * @param dateSeconds as for `PublicationStore.withdraw`
    */
   async withdraw(name: Suite, nowMs: number, dateSeconds?: number): Promise<void> {
     const { store, observer } = this.#options;
+    if (!this.#isStoredAsWithdrawn(name, dateSeconds)) await store.withdraw(name, nowMs, dateSeconds);
     const suite = this.#byName.get(name);
     suite?.withdraw();
     this.#dropIfGone(name);
-    if (!this.#isStoredAsWithdrawn(name, dateSeconds)) await store.withdraw(name, nowMs, dateSeconds);
     if (suite !== undefined) observer.withdrawn(name);
   }
 

@@ -114,7 +114,7 @@ export class SuitePublisher {
         else suites.dropWithdrawn(name);
         return { added: addedBy(changes, suite), removed: removedBy(changes), failure: undefined };
       }
-      if (suite.current === undefined && !suite.hasChanges) await suites.close(name);
+      if (suite.isGone(catalog) && !suite.isRolledBack) await suites.close(name);
       else if (seconds === undefined && suite.isFullyListed && !suite.isRolledBack) observer.confirmed(name);
       const added = addedBy(changes, suite);
       const removed = removedBy(changes);

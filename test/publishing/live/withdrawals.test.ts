@@ -67,6 +67,37 @@ test("a package is published although its ping still waits for another directory
   expect(await packageNames(served)).toEqual(["second 1.0-1", "third 1.0-1"]);
 });
 
+test("a suite is served until the others are told that it is withdrawn, and this is stored", async () => {
+  const { served, withdrawn, endTelling } = await withdrawing();
+  const { repository } = served;
+  expect(repository.currentOf(sid)).toBeDefined();
+  const withdraw = repository.store.withdraw.bind(repository.store);
+  const whileStored = vi.spyOn(repository.store, "withdraw").mockImplementationOnce(async (...stored) => {
+    expect(repository.currentOf(sid)).toBeDefined();
+    await withdraw(...stored);
+  });
+  endTelling();
+  await withdrawn;
+  expect(whileStored).toHaveBeenCalledOnce();
+  expect(repository.currentOf(sid)).toBeUndefined();
+});
+
+test("a suite stays in service if the others cannot be told that it is gone, until they can", async () => {
+  let canTell = false;
+  const announceWithdrawal = async () => {
+    if (!canTell) throw new Error("nobody can be told");
+  };
+  const served = new ServedFolder({ replicas: { ...noReplicas, announceWithdrawal } });
+  served.put(`${amd64}/first.deb`, await aDeb({ package: "first" }));
+  await served.ping();
+  served.remove("dists/sid");
+  await expect(served.ping()).rejects.toThrow("nobody can be told");
+  expect(await packageNames(served)).toEqual(["first 1.0-1"]);
+  canTell = true;
+  expect((await served.ping()).publications).toEqual([]);
+  expect(suiteOf(served)).toBeUndefined();
+});
+
 test("a suite that is withdrawn is not in service any more", async () => {
   const { served, withdrawn, endTelling } = await withdrawing();
   endTelling();
