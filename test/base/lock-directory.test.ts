@@ -1,15 +1,15 @@
 // A lock between processes: never held by two, and free again when its holder ends in any way.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { withLock } from "../../src/base/lock-directory.ts";
 import { projectRoot } from "../support/project-files.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
-const aDirectory = async (): Promise<string> => await mkdtemp(join(tmpdir(), "lock-directory-"));
+const aDirectory = (): string => temporaryDirectory("lock-directory");
 const { signal } = new AbortController();
 
 /** Increments the number in a file `times` times; without a lock, concurrent calls lose increments. */
@@ -27,7 +27,7 @@ const countIn = (directory: string, times: number): string => `
 const nodeOf = (script: string) => spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
 
 test("processes that change one file under the lock lose no change", async () => {
-  const directory = await aDirectory();
+  const directory = aDirectory();
   await writeFile(join(directory, "count"), "0");
   const processes = Array.from({ length: 4 }, () => nodeOf(countIn(directory, 10)));
   await Promise.all(processes.map((child) => once(child, "close")));
@@ -36,7 +36,7 @@ test("processes that change one file under the lock lose no change", async () =>
 });
 
 test("the lock works between tasks of one process too, and a task that fails releases it", async () => {
-  const directory = await aDirectory();
+  const directory = aDirectory();
   let underWay = 0;
   const tasks = Array.from({ length: 10 }, async (_, n) =>
     withLock(directory, "x", { signal }, async () => {
@@ -54,7 +54,7 @@ test("the lock works between tasks of one process too, and a task that fails rel
 });
 
 test("the lock of a killed process is free, and only one of several waiting processes gets it", async () => {
-  const directory = await aDirectory();
+  const directory = aDirectory();
   const holder = nodeOf(`
     import { withLock } from ${JSON.stringify(pathToFileURL(join(projectRoot, "dist/base/lock-directory.js")).href)};
     const { signal } = new AbortController();
@@ -77,13 +77,13 @@ test("the lock of a killed process is free, and only one of several waiting proc
 });
 
 test("a process with the pid of a dead lock holder does not count as the holder", async () => {
-  const directory = await aDirectory();
+  const directory = aDirectory();
   await writeFile(join(directory, ".x.lock.7"), `${process.pid} 1\n`);
   expect(await withLock(directory, "x", { signal }, async () => await readdir(directory))).toEqual([".x.lock.8"]);
 });
 
 test("an abort ends the wait for a lock", async () => {
-  const directory = await aDirectory();
+  const directory = aDirectory();
   const stop = new AbortController();
   await withLock(directory, "x", { signal }, async () => {
     const waiting = withLock(directory, "x", { signal: stop.signal }, async () => expect.unreachable());

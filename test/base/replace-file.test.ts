@@ -1,15 +1,15 @@
 // A file is replaced as a whole or stays unchanged, and no draft remains beside it.
-import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createFile, replaceFile } from "../../src/base/replace-file.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
-const aFile = async (): Promise<string> => join(await mkdtemp(join(tmpdir(), "replace-file-")), "file");
+const aFile = (): string => join(temporaryDirectory("replace-file"), "file");
 const beside = async (file: string): Promise<string[]> => await readdir(join(file, ".."));
 
 test("after many concurrent writes one content remains whole, and no draft remains", async () => {
-  const file = await aFile();
+  const file = aFile();
   const texts = Array.from({ length: 50 }, (_, n) => String(n).repeat(10_000));
   await Promise.all(texts.map((text) => replaceFile(file, text)));
   expect(texts).toContain(await readFile(file, "utf8"));
@@ -17,7 +17,7 @@ test("after many concurrent writes one content remains whole, and no draft remai
 });
 
 test("a reader sees a whole file at every moment", async () => {
-  const file = await aFile();
+  const file = aFile();
   const texts = ["a".repeat(500_000), "b".repeat(400_000)];
   await replaceFile(file, texts[0]!);
   let isWriting = true;
@@ -30,7 +30,7 @@ test("a reader sees a whole file at every moment", async () => {
 });
 
 test("content that throws leaves the old file, and no draft", async () => {
-  const file = await aFile();
+  const file = aFile();
   await writeFile(file, "old");
   async function* broken(): AsyncGenerator<Uint8Array> {
     yield Buffer.from("new, but");
@@ -42,7 +42,7 @@ test("content that throws leaves the old file, and no draft", async () => {
 });
 
 test("an aborted write leaves the old file, and no draft", async () => {
-  const file = await aFile();
+  const file = aFile();
   await writeFile(file, "old");
   const stop = new AbortController();
   async function* endless(): AsyncGenerator<Uint8Array> {
@@ -57,7 +57,7 @@ test("an aborted write leaves the old file, and no draft", async () => {
 });
 
 test("the file of a secret has its permissions, whatever the umask and the old permissions are", async () => {
-  const file = await aFile();
+  const file = aFile();
   await writeFile(file, "old", { mode: 0o666 });
   const before = process.umask(0o277);
   try {
@@ -69,13 +69,13 @@ test("the file of a secret has its permissions, whatever the umask and the old p
 });
 
 test("a file with the longest possible name is replaced too", async () => {
-  const file = join(await aFile(), "..", "n".repeat(255));
+  const file = join(aFile(), "..", "n".repeat(255));
   await replaceFile(file, "x");
   expect(await beside(file)).toEqual(["n".repeat(255)]);
 });
 
 test("a file is created once and never replaced, also by concurrent calls", async () => {
-  const file = await aFile();
+  const file = aFile();
   const made = await Promise.all(Array.from({ length: 20 }, (_, n) => createFile(file, `by ${n}`)));
   expect(made.filter((isOurs) => isOurs)).toHaveLength(1);
   expect(await readFile(file, "utf8")).toBe(`by ${made.indexOf(true)}`);

@@ -6,17 +6,16 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
 const lock = (version: string): string =>
   JSON.stringify({ packages: { "": { name: "x" }, "node_modules/one": { version } } });
@@ -31,7 +30,7 @@ const compiler = `
 
 /** A checkout with the fake compiler; `commandLine` becomes dist/cli.js. */
 function aCheckout(commandLine: string): string {
-  const root = mkdtempSync(join(tmpdir(), "bootstrap-"));
+  const root = temporaryDirectory("bootstrap");
   const files: Record<string, string> = {
     "package.json": '{ "type": "module" }',
     "package-lock.json": lock("1.0.0"),

@@ -1,13 +1,13 @@
 // The configuration of signing keys, readers and trusted proxies.
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Configuration } from "../../src/config/configuration.ts";
 import { ConfigurationError } from "../../src/config/configuration-error.ts";
 import { loadConfiguration } from "../../src/config/load-config.ts";
+import { temporaryDirectoryOfFile } from "../support/temporary-directory.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "config-access-"));
+const directory = temporaryDirectoryOfFile("config-access");
 for (const name of ["old.asc", "new.asc", "words", "bob.password", "metrics.token"]) {
   writeFileSync(join(directory, name), `the-secret-of-${name}\n`, { mode: 0o600 });
 }

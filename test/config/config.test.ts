@@ -1,18 +1,18 @@
 // The whole configuration is checked: every mistake is reported with its place, and secrets are never quoted.
-import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { ConfigurationError } from "../../src/config/configuration-error.ts";
 import { loadConfiguration } from "../../src/config/load-config.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
 const readCap = "URI:DIR2-RO:aaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const token = "a-token-that-is-long-enough";
 
 /** A directory with the given files, readable only by their owner. */
 function aDirectory(files: Readonly<Record<string, string>>): string {
-  const directory = mkdtempSync(join(tmpdir(), "config-"));
+  const directory = temporaryDirectory("config");
   for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text, { mode: 0o600 });
   return directory;
 }

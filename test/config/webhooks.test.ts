@@ -1,6 +1,5 @@
 // The configuration of webhooks: where events may go, and what is never quoted.
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
@@ -8,8 +7,9 @@ import type { Configuration } from "../../src/config/configuration.ts";
 import { changesBetween } from "../../src/config/configuration-changes.ts";
 import { ConfigurationError } from "../../src/config/configuration-error.ts";
 import { loadConfiguration } from "../../src/config/load-config.ts";
+import { temporaryDirectoryOfFile } from "../support/temporary-directory.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "config-webhooks-"));
+const directory = temporaryDirectoryOfFile("config-webhooks");
 const secret = `whsec_${Buffer.alloc(32, "secret").toString("base64")}`;
 writeFileSync(join(directory, "hook"), `${secret}\n`, { mode: 0o600 });
 writeFileSync(join(directory, "weak"), "a-weak-secret\n", { mode: 0o600 });

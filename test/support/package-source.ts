@@ -1,7 +1,6 @@
 // Package caches, sources of packages that count requests, and readers.
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { silentLog } from "../../src/base/log.ts";
@@ -9,19 +8,12 @@ import type { PackageCacheObserver } from "../../src/publishing/serve/package-ca
 import { PackageCache } from "../../src/publishing/serve/package-cache.ts";
 import type { ExpectedContent } from "../../src/publishing/serve/verified-stream.ts";
 import type { ByteRange } from "../../src/storage/tree.ts";
+import { temporaryDirectory } from "./temporary-directory.ts";
 
 export const chunkBytes = 64 * 1024;
-const madeDirectories: string[] = [];
-process.on("exit", () => {
-  for (const directory of madeDirectories) rmSync(directory, { recursive: true, force: true });
-});
 export const never = () => new AbortController().signal;
 
-export function aDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "package-cache-"));
-  madeDirectories.push(directory);
-  return directory;
-}
+export const aDirectory = (): string => temporaryDirectory("package-cache");
 
 export function someBytes(size: number, seed = 1): Buffer {
   const bytes = Buffer.alloc(size);

@@ -1,9 +1,8 @@
 // The command line as users see it: serving, error messages and exit codes.
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdir, mkdtemp, stat, writeFile } from "node:fs/promises";
+import { mkdir, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
@@ -11,20 +10,19 @@ import { CommandLine } from "../support/command-line.ts";
 import { projectRoot, readProjectFile } from "../support/project-files.ts";
 import { freePort } from "../support/server.ts";
 import { aSigningKey } from "../support/signing-key.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 import { ValkeyUnderTest } from "../support/valkey.ts";
-
-const temporary = (): Promise<string> => mkdtemp(join(tmpdir(), "cli-"));
 
 /** A state directory with a signing key, because generating a key takes seconds. */
 async function aState(): Promise<string> {
-  const state = await temporary();
+  const state = temporaryDirectory("cli");
   await mkdir(join(state, "repositories/debian"), { recursive: true });
   await writeFile(join(state, "repositories/debian/signing-key.asc"), (await aSigningKey()).reveal(), { mode: 0o600 });
   return state;
 }
 
 async function aFolder(): Promise<string> {
-  const folder = await temporary();
+  const folder = temporaryDirectory("cli");
   await mkdir(join(folder, "dists/sid/main/binary-amd64"), { recursive: true });
   return folder;
 }
@@ -51,7 +49,7 @@ test("Ctrl-C also ends it with 0", async () => {
 });
 
 test("the key and the ping token are generated once, readable only by their owner, and never printed", async () => {
-  const state = await temporary();
+  const state = temporaryDirectory("cli");
   const first = await aServer(state);
   const keyBefore = await (await fetch(`${first.url}/debian/key.asc`)).text();
   const tokenFile = await first.server.waitForOutput(/"file":"([^"]*ping-token)"/);
@@ -72,7 +70,7 @@ test("the key and the ping token are generated once, readable only by their owne
 });
 
 test("a ping token can come from a file or from the environment", async () => {
-  const directory = await temporary();
+  const directory = temporaryDirectory("cli");
   await writeFile(join(directory, "token"), "one-from-a-file-of-mine\n", { mode: 0o600 });
   const { url } = await aServer(await aState(), "--ping-token-file", join(directory, "token"));
   const headers = { Authorization: "Bearer one-from-a-file-of-mine" };
@@ -87,7 +85,7 @@ test("metrics, health and readiness are available", async () => {
 });
 
 test("every mistake in a configuration is one line with its key, and the exit code is 2", async () => {
-  const directory = await temporary();
+  const directory = temporaryDirectory("cli");
   await writeFile(join(directory, "c.toml"), '[[repository]]\nname = "-"\nfolder = "none"\ncolour = "red"\n');
   const command = new CommandLine(["serve", "--config", join(directory, "c.toml")]);
   expect(await command.ends()).toBe(2);

@@ -1,7 +1,6 @@
 // The tree owner's files stay consistent under concurrent changes.
 import { readFileSync } from "node:fs";
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse as parseToml } from "smol-toml";
 import { expect, test } from "vitest";
@@ -10,6 +9,7 @@ import { parseRepositoryName, parseSuite, parseTreePath } from "../../../src/bas
 import { OwnerFiles } from "../../../src/commands/shared/owner-files.ts";
 import { loadConfiguration } from "../../../src/config/load-config.ts";
 import { ReadCap, WriteCap } from "../../../src/storage/tahoe/caps.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
 const cap = new WriteCap(`URI:DIR2:${"a".repeat(26)}:${"b".repeat(52)}`);
 const settings = {
@@ -20,7 +20,7 @@ const settings = {
 };
 
 async function aTree() {
-  const directory = await mkdtemp(join(tmpdir(), "owner-files-"));
+  const directory = temporaryDirectory("owner-files");
   const files = () => new OwnerFiles(directory, () => {});
   return { directory, files, master: await files().openMaster(settings, async () => cap) };
 }
@@ -78,7 +78,7 @@ test("removing a builder and adding another one concurrently takes effect for bo
 });
 
 test("concurrent calls create only one tree, and lock files are not listed as secrets", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "owner-files-"));
+  const directory = temporaryDirectory("owner-files");
   let created = 0;
   const makeRoot = async () => {
     created += 1;
