@@ -57,11 +57,12 @@ ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
 install -o builder -m 600 /root/.ssh/id_ed25519.pub /home/builder/.ssh/authorized_keys
 printf 'Host apt.example.org\\n  HostName 127.0.0.1\\n  Port ${sshPort}\\n  StrictHostKeyChecking accept-new\\n' >/root/.ssh/config
 mkdir -p /run/sshd /srv/packages
-/usr/sbin/sshd -p ${sshPort} -o ListenAddress=127.0.0.1
+/usr/sbin/sshd -E /root/sshd.log -p ${sshPort} -o ListenAddress=127.0.0.1
+for i in $(seq 50); do ssh builder@apt.example.org true 2>/dev/null && break; sleep 0.2; done
 cd /root/build
 printf '\\n== local\\n'; { ${blockOf("sh dput")} } 2>&1
 printf '\\n== left\\n'; ls /srv/incoming
-printf '\\n== scp\\n'; dput tahoe-apt-ssh over-ssh-*_1.0_amd64.changes 2>&1
+printf '\\n== scp\\n'; dput tahoe-apt-ssh over-ssh-*_1.0_amd64.changes 2>&1 || { cat /root/sshd.log; exit 1; }
 printf '\\n== left over ssh\\n'; ls /home/builder/incoming
 printf '\\n== folder\\n'; dput tahoe-apt-folder in-folder-*_1.0_amd64.changes 2>&1
 printf '\\n== in the folder\\n'; ls /srv/packages
