@@ -1,4 +1,5 @@
 // Reads and writes the node's files: its ports, the client's list of storage servers, its aliases.
+import { randomInt } from "node:crypto";
 import { promises as fs } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -44,12 +45,26 @@ export async function writePorts(node: string, ports: Ports): Promise<void> {
   await replaceFile(file, text, privateMode);
 }
 
+/**
+ * Linux assigns ports from 32,768 on by itself, also to connections: seconds pass until the node listens, in which one of
+ * these may be taken.
+ */
+const portsBelowTheSystems = [10_000, 32_000] as const;
+const maxPortAttempts = 20;
+
 /** Finds two different free ports, which another process may still take. */
 export async function freePorts(): Promise<Ports> {
-  const [web, storage] = await Promise.all([listen(0), listen(0)]);
-  const ports = { web: web?.port ?? 0, storage: storage?.port ?? 0 };
+  const [web, storage] = await Promise.all([listenBelowTheSystems(), listenBelowTheSystems()]);
   await Promise.all([web?.close(), storage?.close()]);
-  return ports;
+  return { web: web?.port ?? 0, storage: storage?.port ?? 0 };
+}
+
+async function listenBelowTheSystems(): ReturnType<typeof listen> {
+  for (let attempt = 1; attempt <= maxPortAttempts; attempt++) {
+    const server = await listen(randomInt(...portsBelowTheSystems));
+    if (server !== undefined) return server;
+  }
+  return await listen(0);
 }
 
 export async function areFree(ports: Ports): Promise<boolean> {
